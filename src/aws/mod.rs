@@ -1,0 +1,1 @@
+//! Adapters to AWS, and nothing else: each implements a port.

@@ -1,0 +1,1 @@
+//! The configuration file: one TOML file, one stream; validated once.

@@ -1,0 +1,1 @@
+//! The numbers, and who gets them: CloudWatch, statsd, HTTP.

@@ -1,0 +1,197 @@
+//! Sequence numbers, ordered as the integers that they are, and positions between them.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest sequence number that Kinesis' API model allows, in digits.
+const MAX_DIGITS: usize = 129;
+
+/// A record's sequence number: a decimal integer of up to 129 digits, without leading zeros.
+///
+/// Increases within a shard, with holes; says nothing across shards.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SequenceNumber(Box<str>);
+
+/// The text was not a sequence number.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a sequence number: up to 129 digits without a leading zero")]
+pub struct NotASequenceNumber(pub String);
+
+impl SequenceNumber {
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SequenceNumber {
+    type Err = NotASequenceNumber;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.as_bytes();
+        let whole = !digits.is_empty()
+            && digits.len() <= MAX_DIGITS
+            && digits.iter().all(u8::is_ascii_digit)
+            && (digits[0] != b'0' || digits.len() == 1);
+        if whole { Ok(Self(text.into())) } else { Err(NotASequenceNumber(text.to_owned())) }
+    }
+}
+
+/// Without leading zeros, the longer number is the larger, and equal lengths compare as text.
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.len().cmp(&other.0.len()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl Serialize for SequenceNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SequenceNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A place in a shard's log, between records.
+///
+/// Totally ordered: `Start` comes first, `End` last, and `Before(n) < After(n) < Before(n+1)`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// Where the shard's `begin` entry says: its trim horizon, or a time.
+    Start,
+    /// Just before this record: where a gap's `resumes_at` leaves the position.
+    Before(SequenceNumber),
+    /// This record and all before it are behind.
+    After(SequenceNumber),
+    /// The shard was read to its end.
+    End,
+}
+
+impl Position {
+    /// Whether the record `n` lies behind this position, that is, has been dealt with.
+    pub fn covers(&self, n: &SequenceNumber) -> bool {
+        match self {
+            Self::Start => false,
+            Self::Before(at) => n < at,
+            Self::After(at) => n <= at,
+            Self::End => true,
+        }
+    }
+
+    fn key(&self) -> (u8, Option<&SequenceNumber>, u8) {
+        match self {
+            Self::Start => (0, None, 0),
+            Self::Before(n) => (1, Some(n), 0),
+            Self::After(n) => (1, Some(n), 1),
+            Self::End => (2, None, 0),
+        }
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("the shard's start"),
+            Self::Before(n) => write!(f, "before {n}"),
+            Self::After(n) => write!(f, "after {n}"),
+            Self::End => f.write_str("the shard's end"),
+        }
+    }
+}
+
+/// An optional sequence number written as `""` where there is none, as the ledger's `gap` has it.
+pub(crate) mod or_empty {
+    use super::{Deserialize, Deserializer, SequenceNumber, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        number: &Option<SequenceNumber>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(number.as_ref().map_or("", SequenceNumber::as_str))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SequenceNumber>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> SequenceNumber {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn numbers_compare_as_integers_of_any_length() {
+        assert!(number("9") < number("10"));
+        assert!(
+            number("99999999999999999999999999999999999999999")
+                < number("100000000000000000000000000000000000000000")
+        );
+        assert!("007".parse::<SequenceNumber>().is_err());
+        assert!("".parse::<SequenceNumber>().is_err());
+        assert!("1".repeat(130).parse::<SequenceNumber>().is_err());
+    }
+
+    #[test]
+    fn positions_lie_between_records() {
+        let n = number("10");
+        assert!(Position::Start < Position::Before(n.clone()));
+        assert!(Position::Before(n.clone()) < Position::After(n.clone()));
+        assert!(Position::After(n.clone()) < Position::Before(number("11")));
+        assert!(Position::After(number("11")) < Position::End);
+        assert!(!Position::Before(n.clone()).covers(&n));
+        assert!(Position::After(n.clone()).covers(&n));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_two_numbers_order_as_u128(a: u128, b: u128) {
+            let order = number(&a.to_string()).cmp(&number(&b.to_string()));
+            proptest::prop_assert_eq!(order, a.cmp(&b));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What a shard is handed when it is opened.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::budget::{Budget, SpoolQuota};
+use crate::model::batch::Limits;
+use crate::model::key::{Keys, Layout};
+use crate::model::ledger::Begin;
+use crate::model::rules::Rules;
+use crate::model::shard::{Shard, ShardId, StreamIdentity};
+use crate::ports::{CheckpointStore, Clock, Disk, Meter, Notifier, ObjectStore, Probe, Stream};
+
+/// What there is to do for a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Read it and archive it.
+    Read,
+    /// It is not listed any more and has no `end`: deliver what is sealed, then record an
+    /// uncertain gap and its end.
+    Unlisted,
+    /// Its stream was deleted and made again: deliver what is sealed, nothing else.
+    Drain,
+}
+
+/// Which shard, what to do for it, and how.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The stream, this creation of it.
+    pub stream: StreamIdentity,
+    /// The shard.
+    pub shard: Shard,
+    /// What to do.
+    pub mode: Mode,
+    /// The name of its folders under `spool/` and `outbox/` and of its checkpoint: the shard's id,
+    /// or, of an earlier creation of the stream, `{shard}@{creation}`.
+    pub folder: String,
+    /// How.
+    pub settings: Settings,
+}
+
+/// The settings of the configuration file that a shard needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When a batch is sealed.
+    pub limits: Limits,
+    /// How keys are written.
+    pub layout: Layout,
+    /// The gzip level, 1 to 12.
+    pub level: u32,
+    /// Whether KPL aggregates are split.
+    pub deaggregate: bool,
+    /// The bucket, for notices.
+    pub bucket: String,
+    /// Where everything lies in it.
+    pub keys: Keys,
+    /// Whether archived batches stay on this disk as well.
+    pub keep_copies: bool,
+    /// Who writes: host name and the state directory's identifier.
+    pub host: String,
+    /// The protocol's rules: all, outside of tests.
+    pub rules: Rules,
+    /// How often a shard is asked.
+    pub pacing: Pacing,
+}
+
+/// How often a shard is asked for records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pacing {
+    /// Between two calls while behind: Kinesis allows five a second and shard.
+    pub behind: Duration,
+    /// Between two calls when caught up: AWS advises a second, and leaves room for others.
+    pub caught_up: Duration,
+    /// After a throttled call, at least.
+    pub throttled: Duration,
+    /// What a shard gives out in a second; a reply is paid for before the next is asked for.
+    pub bytes_per_second: u64,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            behind: Duration::from_millis(200),
+            caught_up: Duration::from_secs(1),
+            throttled: Duration::from_secs(1),
+            bytes_per_second: 2 << 20,
+        }
+    }
+}
+
+/// The ports of one shard.
+#[derive(Clone)]
+pub struct Ports {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The stream.
+    pub stream: Arc<dyn Stream>,
+    /// The bucket.
+    pub store: Arc<dyn ObjectStore>,
+    /// The state directory.
+    pub disk: Arc<dyn Disk>,
+    /// The checkpoints.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Who tells subscribers; `None`: no notices.
+    pub notifier: Option<Arc<dyn Notifier>>,
+    /// This shard's numbers.
+    pub meter: Arc<dyn Meter>,
+    /// Where a crash test kills the process.
+    pub probe: Arc<dyn Probe>,
+}
+
+/// What all shards of a stream share, and the supervisor keeps up to date.
+#[derive(Debug)]
+pub struct Shared {
+    /// Memory of open batches and replies.
+    pub budget: Budget,
+    /// Disk of the spools.
+    pub quota: SpoolQuota,
+    /// Where shards of this stream begin, once the stream's start object was read and the store
+    /// was seen to keep conditions. Until then nothing is committed.
+    pub begin: OnceLock<Begin>,
+    /// The shortest expiry of the bucket's lifecycle, once known.
+    pub shortest_expiry: OnceLock<Option<Duration>>,
+    retention_millis: AtomicU64,
+    seal_requests: AtomicU64,
+    children: Mutex<HashMap<ShardId, Vec<ShardId>>>,
+}
+
+impl Shared {
+    /// For a stream with this retention.
+    pub fn new(budget: Budget, quota: SpoolQuota, retention: Duration) -> Self {
+        let shared = Self {
+            budget,
+            quota,
+            begin: OnceLock::new(),
+            shortest_expiry: OnceLock::new(),
+            retention_millis: AtomicU64::new(0),
+            seal_requests: AtomicU64::new(0),
+            children: Mutex::default(),
+        };
+        shared.set_retention(retention);
+        shared
+    }
+
+    /// How long the stream keeps records.
+    pub fn retention(&self) -> Duration {
+        Duration::from_millis(self.retention_millis.load(Ordering::Relaxed))
+    }
+
+    /// The stream's description says so.
+    pub fn set_retention(&self, retention: Duration) {
+        let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+        self.retention_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// SIGUSR1: every shard seals what it has. (Nudge the shards' stops after this.)
+    pub fn request_seal(&self) {
+        self.seal_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many times a seal was requested.
+    pub fn seal_requests(&self) -> u64 {
+        self.seal_requests.load(Ordering::Relaxed)
+    }
+
+    /// The latest complete listing, from which children are known.
+    pub fn set_listing(&self, shards: &[Shard]) {
+        let mut children: HashMap<ShardId, Vec<ShardId>> = HashMap::new();
+        for shard in shards {
+            for parent in &shard.parents {
+                children.entry(parent.clone()).or_default().push(shard.id.clone());
+            }
+        }
+        *self.children.lock().unwrap_or_else(PoisonError::into_inner) = children;
+    }
+
+    /// The children of a shard, as far as the listing tells.
+    pub fn children_of(&self, shard: &ShardId) -> Vec<ShardId> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.get(shard).cloned().unwrap_or_default()
+    }
+}
+
+/// What to do after a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Step again at once.
+    Again,
+    /// Nothing is due before this time is over, unless the stop token changes.
+    Wait(Duration),
+    /// The thread is to end.
+    Done(Outcome),
+}
+
+/// Why a shard's thread ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its `end` entry is in the ledger, all is archived and announced.
+    Ended,
+    /// A stop was requested; all is in S3, or sealed on this disk.
+    Stopped,
+    /// The stream was found deleted and made again, or gone: describe it again.
+    StreamReplaced,
+    /// [`Mode::Drain`]: nothing is left to deliver.
+    Drained,
+}

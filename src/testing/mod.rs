@@ -1,0 +1,1 @@
+//! Fakes of every port, with faults on demand; only for tests.
