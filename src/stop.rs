@@ -1,4 +1,5 @@
 //! Stopping: a token with a reason, which every wait and every remote call watches.
+#![allow(clippy::disallowed_methods, reason = "waiting with a deadline is what this module is for")]
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
