@@ -321,6 +321,12 @@ pub trait Disk: Send + Sync {
     /// Removes a file; fine if nothing is there.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder that is empty; fine if it is not, or not there. (A disk that knows folders
+    /// only as parts of names has nothing to do.)
+    fn remove_folder(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// What lies in a folder, by name; nothing where there is none. Temporary files are not shown.
     fn list(&self, folder: &Path) -> io::Result<Vec<FileInfo>>;
 
