@@ -1,1 +1,3 @@
-//! The shard's log in S3: append, newest, walk, adopt, complete a missing object; the stream's start.
+//! The shard's log in S3.
+
+pub mod start;
