@@ -8,7 +8,7 @@ impl ShardWorker {
     /// Sends the oldest notice, if one is due.
     pub(super) fn announce(&mut self) -> Activity {
         let Some(notifier) = self.ports.notifier.clone() else { return Activity::Idle };
-        if self.outbox.len() == 0 {
+        if self.outbox.is_empty() {
             return Activity::Idle;
         }
         let due = self.publish_due.max(self.disk_due);

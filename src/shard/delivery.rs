@@ -50,7 +50,7 @@ pub(super) enum Delivery {
     /// The object was seen (or there is none to see): the entry is written down here and announced.
     Recording(Settling, Seen),
     /// Two things disagree; a person must look.
-    Stopped(String),
+    Stopped,
 }
 
 /// An entry to be put.
@@ -86,7 +86,7 @@ pub(super) enum Seen {
     /// The entry has no object.
     Nothing,
     /// The object is there.
-    Object(SeenObject),
+    Object(Box<SeenObject>),
     /// It was there, and its lifetime is over.
     Expired,
     /// A void lies in its place: its records are lost.
@@ -105,11 +105,17 @@ pub(super) struct SeenObject {
 
 /// What one turn of the delivery led to.
 pub(super) enum Turn {
-    To(Delivery),
+    To(Box<Delivery>),
     /// Nothing before this instant (monotonic).
     Wait(Duration),
     /// Nothing until something else changes.
     Idle,
+}
+
+impl Turn {
+    pub(super) fn to(next: Delivery) -> Self {
+        Self::To(Box::new(next))
+    }
 }
 
 /// Why a turn failed; the state stays and is tried again.
@@ -156,7 +162,7 @@ impl ShardWorker {
         }
         match self.turn() {
             Ok(Turn::To(next)) => {
-                self.delivery = next;
+                self.delivery = *next;
                 self.delivery_works();
                 Activity::Acted
             }
@@ -176,15 +182,15 @@ impl ShardWorker {
             Delivery::Placing(settling, lines) => self.put_object(settling, lines),
             Delivery::Rendering(settling) => self.reread(settling),
             Delivery::Recording(settling, seen) => self.record(settling, seen),
-            Delivery::Stopped(_) => Ok(Turn::Idle),
+            Delivery::Stopped => Ok(Turn::Idle),
         }
     }
 
     /// Looks for an entry after the archived one.
     fn walk(&mut self) -> Result<Turn, Trouble> {
-        let Some(archived) = &self.archived else { return Ok(Turn::To(Delivery::Locating)) };
+        let Some(archived) = &self.archived else { return Ok(Turn::to(Delivery::Locating)) };
         let next = self.ledger.fetch(archived.serial + 1, &self.stop)?;
-        Ok(Turn::To(match next {
+        Ok(Turn::to(match next {
             Some(stored) => Delivery::Settling(Settling { stored, since: self.monotonic() }),
             None => {
                 self.looked_at = Some(self.monotonic());
@@ -194,7 +200,7 @@ impl ShardWorker {
     }
 
     fn claim_next(&mut self) -> Result<Turn, Trouble> {
-        let Some(archived) = self.archived.clone() else { return Ok(Turn::To(Delivery::Locating)) };
+        let Some(archived) = self.archived.clone() else { return Ok(Turn::to(Delivery::Locating)) };
         if let Some(batch) = &archived.void {
             return self.begin_loss(&archived, batch);
         }
@@ -229,7 +235,7 @@ impl ShardWorker {
             self.looked_at = Some(since);
             self.ports.probe.reached(CrashPoint::AfterEntry);
             let settling = Settling { stored: claim.composed.stored, since };
-            return Ok(Turn::To(match claim.lines {
+            return Ok(Turn::to(match claim.lines {
                 Some(lines) => Delivery::Placing(settling, lines),
                 None => Delivery::Recording(settling, Seen::Nothing),
             }));
@@ -246,7 +252,7 @@ impl ShardWorker {
                 "another keeper's entry was adopted; two keepers on one stream cost twice and archive once"
             );
         }
-        Ok(Turn::To(Delivery::Settling(Settling { stored, since })))
+        Ok(Turn::to(Delivery::Settling(Settling { stored, since })))
     }
 
     /// Looks for the entry's object.
@@ -258,10 +264,10 @@ impl ShardWorker {
                     self.ledger.key(settling.serial())
                 )));
             }
-            return Ok(Turn::To(Delivery::Recording(settling, Seen::Nothing)));
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Nothing)));
         };
         if !self.setup.settings.rules.hold(Rule::ObjectSeenBeforeNextEntry) {
-            return Ok(Turn::To(Delivery::Recording(settling, Seen::Expired)));
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
         }
         match self.ports.store.head(&batch.key, &self.stop)? {
             Some(head) => self.judge(settling, &batch, &head, None),
@@ -272,7 +278,7 @@ impl ShardWorker {
     /// Puts the object where none is, from lines that are exactly what the entry says.
     fn put_object(&mut self, settling: Settling, lines: Lines) -> Result<Turn, Trouble> {
         let Some(batch) = settling.batch().cloned() else {
-            return Ok(Turn::To(Delivery::Settling(settling)));
+            return Ok(Turn::to(Delivery::Settling(settling)));
         };
         let attributes = self.object_attributes(&settling, &batch, &lines.content);
         let body = crate::ports::Body::File { path: &lines.path, len: lines.content.size };
@@ -285,7 +291,7 @@ impl ShardWorker {
                 self.ports.meter.count(Counter::ObjectsArchived, 1);
                 self.ports.meter.count(Counter::BytesArchived, size);
                 let seen = SeenObject { stored, sha256, size, lines: Some(lines) };
-                Ok(Turn::To(Delivery::Recording(settling, Seen::Object(seen))))
+                Ok(Turn::to(Delivery::Recording(settling, Seen::Object(Box::new(seen)))))
             }
             Ok(Put::Taken) => match self.ports.store.head(&batch.key, &self.stop)? {
                 Some(head) => self.judge(settling, &batch, &head, Some(lines)),
@@ -310,7 +316,7 @@ impl ShardWorker {
         lines: Option<Lines>,
     ) -> Result<Turn, Trouble> {
         if head.meta("keeper-void").is_some() && self.setup.settings.rules.hold(Rule::VoidIsGap) {
-            return Ok(Turn::To(Delivery::Recording(settling, Seen::Void)));
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Void)));
         }
         let found = match (head.meta("keeper-content-sha256"), head.meta("keeper-sha256")) {
             (Some(content), Some(sha256)) => Found {
@@ -339,7 +345,7 @@ impl ShardWorker {
         let lines =
             lines.or_else(|| self.own_lines_of(batch)).filter(|lines| lines.content.sha256 == found.sha256);
         let seen = SeenObject { stored: head.stored.clone(), sha256: found.sha256, size: head.size, lines };
-        Ok(Turn::To(Delivery::Recording(settling, Seen::Object(seen))))
+        Ok(Turn::to(Delivery::Recording(settling, Seen::Object(Box::new(seen)))))
     }
 
     /// An object without our metadata is fetched and hashed.
@@ -384,7 +390,7 @@ impl ShardWorker {
                 );
                 self.ports.meter.error(Service::S3, "broken");
                 self.troubles.delivery = Some(reason.clone());
-                self.delivery = Delivery::Stopped(reason.clone());
+                self.delivery = Delivery::Stopped;
                 return Activity::Acted;
             }
             Trouble::Store(error) if error.kind == StoreErrorKind::Stopped => return Activity::Idle,

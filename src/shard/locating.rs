@@ -44,7 +44,7 @@ impl ShardWorker {
                 begin,
             });
             let composed = self.ledger.compose(Predecessor::None, body, self.ports.clock.now())?;
-            return Ok(Turn::To(Delivery::Claiming(Claim { composed, lines: None })));
+            return Ok(Turn::to(Delivery::Claiming(Claim { composed, lines: None })));
         };
         // The newest entry is walked, and so announced again; entries before it were dealt with by
         // whoever put it. What lies sealed here may be covered by any entry since it was sealed.
@@ -91,7 +91,7 @@ impl ShardWorker {
             void: None,
             start,
         });
-        Ok(Turn::To(Delivery::Walking))
+        Ok(Turn::to(Delivery::Walking))
     }
 
     /// An entry that must be there, since a later one is.

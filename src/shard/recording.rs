@@ -25,14 +25,14 @@ impl ShardWorker {
             && self.setup.settings.rules.hold(Rule::RepairGappedRecords)
             && !self.repair_gapped(gap)?
         {
-            return Ok(Turn::To(Delivery::Recording(settling, seen)));
+            return Ok(Turn::to(Delivery::Recording(settling, seen)));
         }
         let void = matches!(seen, Seen::Void);
         let next = self.archived_after(&settling, &seen);
         if void {
             // No checkpoint: a start must find the void again, and the gap that follows it.
             self.archived = Some(next);
-            return Ok(Turn::To(Delivery::Walking));
+            return Ok(Turn::to(Delivery::Walking));
         }
         let notice = self.notice(&settling, &seen);
         if let Some(notice) = &notice
@@ -52,7 +52,7 @@ impl ShardWorker {
             self.keep_copy(&settling, object, notice)?;
         }
         self.advance(next)?;
-        Ok(Turn::To(Delivery::Walking))
+        Ok(Turn::to(Delivery::Walking))
     }
 
     fn archived_after(&self, settling: &Settling, seen: &Seen) -> Archived {

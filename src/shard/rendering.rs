@@ -32,13 +32,13 @@ impl ShardWorker {
             SealedKind::End(end) => (Body::End(end.clone()), None),
             SealedKind::Batch(batch) => {
                 let Some(lines) = self.lines_after(&archived.known.position, item, batch)? else {
-                    return Ok(Turn::To(Delivery::Ready));
+                    return Ok(Turn::to(Delivery::Ready));
                 };
                 (Body::Batch(Box::new(self.batch_body(archived, batch, &lines.content))), Some(lines))
             }
         };
         let composed = self.ledger.compose(Self::predecessor(archived), body, self.ports.clock.now())?;
-        Ok(Turn::To(Delivery::Claiming(Claim { composed, lines })))
+        Ok(Turn::to(Delivery::Claiming(Claim { composed, lines })))
     }
 
     fn batch_body(&self, archived: &Archived, batch: &SealedBatch, content: &Content) -> BatchBody {

@@ -50,7 +50,7 @@ impl ShardWorker {
     /// The entry's object is not there. Expired, to be put by us, or still to be waited for?
     pub(super) fn missing_object(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
         if self.has_expired(&settling)? {
-            return Ok(Turn::To(Delivery::Recording(settling, super::delivery::Seen::Expired)));
+            return Ok(Turn::to(Delivery::Recording(settling, super::delivery::Seen::Expired)));
         }
         let own = settling.stored.entry.host == self.setup.settings.host;
         let patience = settling.since + self.setup.settings.limits.max_age;
@@ -65,14 +65,14 @@ impl ShardWorker {
             )));
         }
         if let Some(lines) = self.render_from_spool(batch)? {
-            return Ok(Turn::To(Delivery::Placing(settling, lines)));
+            return Ok(Turn::to(Delivery::Placing(settling, lines)));
         }
         if self.setup.mode == Mode::Drain {
             // The stream is gone; only the writer's own spool can complete it.
             return Ok(Turn::Wait(self.monotonic() + self.setup.settings.limits.max_age));
         }
         self.rereading = Some(self.new_rereading(Purpose::Complete));
-        Ok(Turn::To(Delivery::Rendering(settling)))
+        Ok(Turn::to(Delivery::Rendering(settling)))
     }
 
     /// An object that was once seen and is missing has expired: a later entry proves that it was
@@ -103,7 +103,7 @@ impl ShardWorker {
             | Delivery::Claiming(_)
             | Delivery::Placing(..)
             | Delivery::Recording(..)
-            | Delivery::Stopped(_) => false,
+            | Delivery::Stopped => false,
         }
     }
 
@@ -126,16 +126,16 @@ impl ShardWorker {
             .ok_or_else(|| Trouble::Broken(format!("entry {} is gone from the ledger", archived.serial)))?;
         tracing::debug!(key = batch.key, "looking for what can still be read after a void");
         self.rereading = Some(self.new_rereading(Purpose::Resume));
-        Ok(Turn::To(Delivery::Rendering(Settling { stored, since: self.monotonic() })))
+        Ok(Turn::to(Delivery::Rendering(Settling { stored, since: self.monotonic() })))
     }
 
     /// One call of reading the entry's records again.
     pub(super) fn reread(&mut self, settling: Settling) -> Result<Turn, Trouble> {
         let Some(batch) = settling.batch().cloned() else {
-            return Ok(Turn::To(Delivery::Settling(settling)));
+            return Ok(Turn::to(Delivery::Settling(settling)));
         };
         let now = self.monotonic();
-        let Some(rereading) = &mut self.rereading else { return Ok(Turn::To(Delivery::Settling(settling))) };
+        let Some(rereading) = &mut self.rereading else { return Ok(Turn::to(Delivery::Settling(settling))) };
         if now < rereading.due {
             return Ok(Turn::Wait(rereading.due));
         }
@@ -157,14 +157,14 @@ impl ShardWorker {
             }
         };
         match self.take_reread(&batch, &reply) {
-            Found::More => Ok(Turn::To(Delivery::Rendering(settling))),
+            Found::More => Ok(Turn::to(Delivery::Rendering(settling))),
             Found::Whole => self.compare(settling, &batch),
             Found::Other(first) => self.records_gone(settling, &batch, first.as_ref(), reply.at),
         }
     }
 
     fn reread_iterator(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
-        let Some(rereading) = &mut self.rereading else { return Ok(Turn::To(Delivery::Settling(settling))) };
+        let Some(rereading) = &mut self.rereading else { return Ok(Turn::to(Delivery::Settling(settling))) };
         let start = if rereading.from_horizon {
             IteratorStart::TrimHorizon
         } else {
@@ -181,7 +181,7 @@ impl ShardWorker {
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(Turn::To(Delivery::Rendering(settling)))
+        Ok(Turn::to(Delivery::Rendering(settling)))
     }
 
     fn take_reread(&mut self, batch: &BatchBody, reply: &Served<Reply>) -> Found {
@@ -240,7 +240,7 @@ impl ShardWorker {
     /// All that the stream gives between the entry's first and last record was read.
     fn compare(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
         let Some(mut rereading) = self.rereading.take() else {
-            return Ok(Turn::To(Delivery::Settling(settling)));
+            return Ok(Turn::to(Delivery::Settling(settling)));
         };
         let content = self.write_rendered(&mut rereading.writer)?;
         match content {
@@ -253,12 +253,12 @@ impl ShardWorker {
                     serial = settling.serial(),
                     "completing an entry whose object was missing, from the stream"
                 );
-                Ok(Turn::To(Delivery::Placing(settling, lines)))
+                Ok(Turn::to(Delivery::Placing(settling, lines)))
             }
             // Some were trimmed while they were read: then the first one is gone as well.
             _ if !self.first_is_readable(batch)? => {
                 self.rereading = Some(self.new_rereading(Purpose::Complete));
-                Ok(Turn::To(Delivery::Rendering(settling)))
+                Ok(Turn::to(Delivery::Rendering(settling)))
             }
             _ if self.setup.settings.rules.hold(Rule::MismatchStops) => Err(Trouble::Broken(format!(
                 "the records {} to {} of the stream are not what entry {} of the ledger ({}) claims: content {}",
@@ -300,11 +300,11 @@ impl ShardWorker {
         let described = self.ports.stream.describe(&self.stop)?;
         if !described.value.identity.is(&self.setup.stream) {
             self.ended = Some(Outcome::StreamReplaced);
-            return Ok(Turn::To(Delivery::Settling(settling)));
+            return Ok(Turn::to(Delivery::Settling(settling)));
         }
         if !resuming {
             if self.ledger.exists(settling.serial() + 1, &self.stop)? {
-                return Ok(Turn::To(Delivery::Settling(settling)));
+                return Ok(Turn::to(Delivery::Settling(settling)));
             }
             return self.put_void(settling, batch);
         }
@@ -314,7 +314,7 @@ impl ShardWorker {
     /// Takes the place of the object for good, so that nobody can put it after the gap is told.
     fn put_void(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
         if !self.setup.settings.rules.hold(Rule::VoidBeforeGap) {
-            return Ok(Turn::To(Delivery::Recording(settling, super::delivery::Seen::Void)));
+            return Ok(Turn::to(Delivery::Recording(settling, super::delivery::Seen::Void)));
         }
         tracing::error!(
             shard = %self.setup.shard.id,
@@ -325,7 +325,7 @@ impl ShardWorker {
         let attributes = self.void_attributes(&settling, batch);
         self.ports.store.put_if_absent(&batch.key, PutBody::Bytes(&EMPTY_GZIP), &attributes, &self.stop)?;
         // Stored or taken: what lies there now is looked at again.
-        Ok(Turn::To(Delivery::Settling(settling)))
+        Ok(Turn::to(Delivery::Settling(settling)))
     }
 
     /// The `lost` gap that follows a void. What this keeper holds sealed counts as readable.
@@ -335,7 +335,7 @@ impl ShardWorker {
         first: Option<&RawRecord>,
         served: Timestamp,
     ) -> Result<Turn, Trouble> {
-        let Some(archived) = self.archived.clone() else { return Ok(Turn::To(Delivery::Locating)) };
+        let Some(archived) = self.archived.clone() else { return Ok(Turn::to(Delivery::Locating)) };
         let own = self.spool.items().iter().filter_map(|item| item.first());
         let own = own.filter(|own| **own > batch.first_sequence_number).min().cloned();
         let found: Option<SequenceNumber> = first.map(|first| first.sequence_number.clone());
@@ -350,7 +350,7 @@ impl ShardWorker {
             to,
         });
         let composed = self.ledger.compose(Self::predecessor(&archived), body, self.ports.clock.now())?;
-        Ok(Turn::To(Delivery::Claiming(Claim { composed, lines: None })))
+        Ok(Turn::to(Delivery::Claiming(Claim { composed, lines: None })))
     }
 }
 

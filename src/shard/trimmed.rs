@@ -75,14 +75,14 @@ impl ShardWorker {
                     return Ok(self.leave_stream());
                 }
                 self.shared.set_retention(served.value.retention);
-                Ok(self.to_stage(Stage::Look))
+                Ok(self.enter(Stage::Look))
             }
             Stage::Look => Ok(self.look_again(started)),
             Stage::Ask | Stage::Horizon => self.ask(stage),
         }
     }
 
-    fn to_stage(&mut self, stage: Stage) -> Activity {
+    fn enter(&mut self, stage: Stage) -> Activity {
         if let Some(test) = self.reading.as_mut().and_then(|reading| reading.test.as_mut()) {
             test.stage = stage;
             test.iterator = None;
@@ -95,10 +95,10 @@ impl ShardWorker {
     fn look_again(&mut self, started: Duration) -> Activity {
         let away = self.delivery_backoff.failures() > 0 || self.shared.begin.get().is_none();
         if away
-            || matches!(self.delivery, Delivery::Stopped(_))
+            || matches!(self.delivery, Delivery::Stopped)
             || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap)
         {
-            return self.to_stage(Stage::Ask);
+            return self.enter(Stage::Ask);
         }
         if self.looked_at.is_some_and(|looked| looked >= started) {
             let further = match (&self.archived, &self.reading) {
@@ -109,7 +109,7 @@ impl ShardWorker {
                 self.reading = None;
                 return Activity::Acted;
             }
-            return self.to_stage(Stage::Ask);
+            return self.enter(Stage::Ask);
         }
         if matches!(self.delivery, Delivery::Ready) {
             self.delivery = Delivery::Walking;
@@ -170,7 +170,7 @@ impl ShardWorker {
                 Ok(Activity::Acted)
             }
             Err(error) if error.kind == StreamErrorKind::InvalidArgument && stage == Stage::Ask => {
-                Ok(self.to_stage(Stage::Horizon))
+                Ok(self.enter(Stage::Horizon))
             }
             Err(error) => Err(error),
         }
@@ -193,7 +193,7 @@ impl ShardWorker {
         };
         if lag.is_zero() || reply.value.next_iterator.is_none() {
             return if stage == Stage::Ask {
-                self.to_stage(Stage::Horizon)
+                self.enter(Stage::Horizon)
             } else {
                 self.seal_gap(None, reply.at)
             };
@@ -203,7 +203,7 @@ impl ShardWorker {
             test.empty_replies += 1;
         }
         if stage == Stage::Ask && test.empty_replies >= EMPTY_REPLIES && lag >= retention.mul_f64(0.9) {
-            return self.to_stage(Stage::Horizon);
+            return self.enter(Stage::Horizon);
         }
         Activity::Acted
     }

@@ -214,13 +214,13 @@ impl ShardWorker {
         }
         let held = !self.writer.is_empty() || self.unsealed.is_some();
         let delivered = self.spool.items().is_empty() && self.outbox_is_empty();
-        let settled = matches!(self.delivery, Delivery::Ready | Delivery::Stopped(_));
+        let settled = matches!(self.delivery, Delivery::Ready | Delivery::Stopped);
         match self.stop.reason() {
             Some(StopReason::Abandoned) => return Some(Outcome::Stopped),
             Some(StopReason::StreamReplaced) if !held => return Some(Outcome::StreamReplaced),
             Some(StopReason::Requested) if !held => {
                 let hopeless = self.delivery_backoff.failures() >= DRAIN_FAILURES
-                    || matches!(self.delivery, Delivery::Stopped(_) | Delivery::Locating)
+                    || matches!(self.delivery, Delivery::Stopped | Delivery::Locating)
                     || self.waits_for_another_writer();
                 let unannounced = !self.outbox_is_empty() && self.publish_backoff.failures() < DRAIN_FAILURES;
                 if (delivered && settled) || (hopeless && !unannounced) || self.archived.is_none() {
@@ -244,7 +244,7 @@ impl ShardWorker {
     }
 
     fn outbox_is_empty(&self) -> bool {
-        self.ports.notifier.is_none() || self.outbox.len() == 0
+        self.ports.notifier.is_none() || self.outbox.is_empty()
     }
 
     /// Where reading may go on from as far as this disk knows, without the ledger.
@@ -288,7 +288,7 @@ impl ShardWorker {
             (true, _) => "draining",
             (false, _) if paused => "paused",
             (false, true) => "reading",
-            (false, false) if matches!(self.delivery, Delivery::Stopped(_)) => "stopped",
+            (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
             (false, false) => "waiting",
         };
         let pacing = self.setup.settings.pacing;

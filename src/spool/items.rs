@@ -208,8 +208,7 @@ impl SpoolItems {
         roomless.or_else(|| {
             // The end comes only when nothing else is left.
             fits()
-                .filter(|item| !matches!(item.sealed.kind, SealedKind::End(_)))
-                .next_back()
+                .rfind(|item| !matches!(item.sealed.kind, SealedKind::End(_)))
                 .or_else(|| fits().next_back())
         })
     }
@@ -220,11 +219,8 @@ impl SpoolItems {
         let mut known = from.clone();
         loop {
             let reached = &known.position;
-            let next = self
-                .items
-                .iter()
-                .filter(|item| item.follows <= *reached && item.sealed.end() > *reached)
-                .next_back();
+            let next =
+                self.items.iter().rfind(|item| item.follows <= *reached && item.sealed.end() > *reached);
             let Some(item) = next else { break };
             let before = known;
             known = item.sealed.known_end();
