@@ -7,6 +7,7 @@ pub mod checkpoints;
 pub mod copies;
 pub mod disk;
 pub mod identity;
+pub mod items;
 pub mod lock;
 pub mod outbox;
 mod set_aside;
