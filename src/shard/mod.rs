@@ -5,9 +5,12 @@
 
 mod announcing;
 pub mod budget;
+mod checkpointing;
 mod delivery;
 mod locating;
 mod open_batch;
+mod pacing;
+mod placing;
 mod position;
 mod reading;
 mod recording;

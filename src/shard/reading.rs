@@ -9,19 +9,15 @@ use super::trimmed::TrimmedTest;
 use super::worker::{Activity, ShardWorker};
 use crate::codec::aggregate::for_each_user_record;
 use crate::model::batch::SealReason;
-use crate::model::checkpoint::Checkpoint;
 use crate::model::ledger::{Begin, EndBody};
-use crate::model::metric::{Counter, Gauge, Service};
+use crate::model::metric::Counter;
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
 use crate::model::sealed::{KnownPosition, SealedKind};
 use crate::model::sequence::Position;
 use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
-use crate::retry::jitter;
 use crate::spool::items::Hole;
-
-use super::sealing::STATE_VERSION;
 
 /// Where reading stands.
 pub(super) struct Reading {
@@ -47,10 +43,6 @@ const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// A first read later than this after the `begin` entry may have missed trimmed records.
 const BEGIN_IS_FRESH: Duration = Duration::from_secs(3600);
-
-/// How far `complete_to` moves on an idle shard before it is saved: well under the hour after
-/// which a start would have to ask, and seldom enough to cost nothing.
-const SAVE_IDLE_EVERY: Duration = Duration::from_secs(600);
 
 impl ShardWorker {
     /// Asks for records if that is due and there is room for them.
@@ -91,7 +83,7 @@ impl ShardWorker {
 
     /// Finds where reading goes on; `false` while that is not known.
     fn place_reading(&mut self) -> bool {
-        let ledger_away = self.delivery_backoff.failures() > 0 || self.shared.begin.get().is_none();
+        let ledger_away = self.ledger_is_away();
         let known = match (&self.archived, &self.checkpoint) {
             (Some(archived), _) if archived.void.is_none() && !matches!(self.delivery, Delivery::Walking) => {
                 archived.known.clone()
@@ -330,75 +322,6 @@ impl ShardWorker {
         self.seal_mark(&reading.at, reading.at.complete_to, SealedKind::End(EndBody { children }))
     }
 
-    /// When the next call may be made: what a reply cost is paid first.
-    fn pace(&mut self, reply: &Reply) {
-        let pacing = self.setup.settings.pacing;
-        let paid = Duration::from_secs_f64(reply.bytes as f64 / pacing.bytes_per_second.max(1) as f64);
-        let caught_up = reply.millis_behind_latest == 0;
-        let wait = if caught_up {
-            jitter(pacing.caught_up, &mut self.random)
-        } else {
-            pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64())
-        };
-        self.read_due = self.monotonic() + wait.max(paid);
-    }
-
-    pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {
-        self.pace(&reply.value);
-        self.read_backoff.reset();
-        if self.troubles.reading.take().is_some() {
-            tracing::info!(shard = %self.setup.shard.id, "reading goes on");
-        }
-        let lag = reply.value.millis_behind_latest;
-        if let Some(reading) = &mut self.reading {
-            reading.millis_behind_latest = lag;
-        }
-        let retention = self.shared.retention().as_millis().max(1) as f64;
-        self.ports.meter.set(Gauge::MillisBehindLatest, lag as f64);
-        self.ports.meter.set(Gauge::RetentionUsed, lag as f64 / retention);
-    }
-
-    /// Decides by kind what a failed call means: another iterator, a longer pause, an alarm.
-    fn reading_failed(&mut self, error: &StreamError) -> Activity {
-        let kind = error.kind;
-        let throttled = matches!(kind, StreamErrorKind::Throttled | StreamErrorKind::KmsThrottled);
-        match kind {
-            StreamErrorKind::Stopped => return Activity::Idle,
-            StreamErrorKind::ExpiredIterator => {
-                self.ports.meter.count(Counter::ExpiredIterators, 1);
-                self.forget_iterators();
-                return Activity::Acted;
-            }
-            StreamErrorKind::InvalidArgument => self.forget_iterators(),
-            StreamErrorKind::NotFound => return self.stream_is_gone(error),
-            StreamErrorKind::Throttled
-            | StreamErrorKind::KmsThrottled
-            | StreamErrorKind::Kms
-            | StreamErrorKind::AccessDenied
-            | StreamErrorKind::NoAnswer
-            | StreamErrorKind::Other => {}
-        }
-        let pause = self.read_backoff.next(&mut self.random);
-        if throttled {
-            self.ports.meter.count(Counter::Throttled, 1);
-        } else {
-            self.trouble_reading(error.to_string());
-        }
-        self.ports.meter.error(Service::Kinesis, kind.as_str());
-        let least = if throttled { self.setup.settings.pacing.throttled } else { Duration::ZERO };
-        self.read_due = self.monotonic() + pause.max(least);
-        Activity::NotBefore(self.read_due)
-    }
-
-    fn forget_iterators(&mut self) {
-        if let Some(reading) = &mut self.reading {
-            reading.iterator = None;
-            if let Some(test) = &mut reading.test {
-                test.iterator = None;
-            }
-        }
-    }
-
     /// The stream or shard is not there any more: the supervisor looks at the description again.
     pub(super) fn stream_is_gone(&mut self, error: &StreamError) -> Activity {
         tracing::warn!(shard = %self.setup.shard.id, "{error}; the stream is looked at again");
@@ -414,60 +337,6 @@ impl ShardWorker {
             self.ended = Some(Outcome::StreamReplaced);
         }
         Activity::Acted
-    }
-
-    pub(super) fn trouble_reading(&mut self, told: String) {
-        if self.troubles.reading.as_ref() != Some(&told) {
-            tracing::warn!(shard = %self.setup.shard.id, "{told}");
-        }
-        self.troubles.reading = Some(told);
-    }
-
-    /// Saves how far an idle shard is known to be complete, so that the next start need not ask.
-    pub(super) fn save_idle_position(&mut self) -> Activity {
-        let (Some(reading), Some(archived)) = (&self.reading, &self.archived) else { return Activity::Idle };
-        if self.unsealed.is_some() || archived.void.is_some() || self.monotonic() < self.disk_due {
-            return Activity::Idle;
-        }
-        let sealed = if self.writer.is_empty() {
-            reading.at.clone()
-        } else if self.setup.settings.rules.hold(Rule::CompleteToBelongsToItsPosition) {
-            return Activity::Idle;
-        } else {
-            let follows = self.open.follows.clone().unwrap_or_else(|| reading.at.clone());
-            KnownPosition { complete_to: reading.at.complete_to, ..follows }
-        };
-        let saved = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.sealed.as_ref());
-        let saved_to =
-            saved.filter(|saved| saved.position == sealed.position).and_then(|saved| saved.complete_to);
-        let Some(complete_to) = sealed.complete_to else { return Activity::Idle };
-        if saved_to.is_some_and(|saved| complete_to < saved + SAVE_IDLE_EVERY) {
-            return Activity::Idle;
-        }
-        let checkpoint = Checkpoint { sealed: Some(sealed), ..self.checkpoint_of(archived) };
-        match self.ports.checkpoints.save(&self.setup.folder, &checkpoint) {
-            Ok(()) => {
-                self.checkpoint = Some(checkpoint);
-                self.disk_works();
-                Activity::Acted
-            }
-            Err(error) => self.disk_failed("saving the checkpoint", &error),
-        }
-    }
-
-    /// The checkpoint of the archived position.
-    pub(super) fn checkpoint_of(&self, archived: &super::position::Archived) -> Checkpoint {
-        Checkpoint {
-            version: STATE_VERSION,
-            stream_arn: self.setup.stream.arn.clone(),
-            stream_created: self.setup.stream.created,
-            shard: self.setup.shard.id.clone(),
-            serial: archived.serial,
-            entry_sha256: archived.entry_sha256.clone(),
-            known: archived.known.clone(),
-            sealed: None,
-            saved_at: self.ports.clock.now(),
-        }
     }
 }
 

@@ -109,13 +109,9 @@ impl ShardWorker {
             tracing::error!(shard = %shard, "{told}");
             ports.meter.error(Service::Disk, "damaged");
         }
-        let checkpoint = ports.checkpoints.load(&setup.folder)?.filter(|saved| {
-            let own = saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created);
-            if !own {
-                tracing::error!(shard = %shard, "the checkpoint belongs to another shard or stream and is passed over");
-            }
-            own
-        });
+        let checkpoint = ports.checkpoints.load(&setup.folder)?;
+        let checkpoint = checkpoint
+            .filter(|saved| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created));
         let outbox = Outbox::open(ports.disk.clone(), &setup.folder)?;
         let settings = &setup.settings;
         let ledger = Ledger::new(
