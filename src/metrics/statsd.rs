@@ -113,10 +113,10 @@ fn send(client: &StatsdClient, number: &Number) -> Result<(), MetricError> {
     }
 }
 
-fn tagged<'m, T: Metric + From<String>>(
-    mut line: MetricBuilder<'m, '_, T>,
+fn tagged<'m, 'c, T: Metric + From<String>>(
+    mut line: MetricBuilder<'m, 'c, T>,
     number: &'m Number,
-) -> MetricBuilder<'m, 'm, T> {
+) -> MetricBuilder<'m, 'c, T> {
     if let Some(shard) = &number.shard {
         line = line.with_tag("shard", shard.as_str());
     }
