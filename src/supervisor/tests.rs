@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use fakes::{Bench, Does};
+use fakes::{Bench, Does, Seen};
 
 use super::*;
 use crate::error::{ErrorKind, Failure};
@@ -39,13 +39,13 @@ fn every_shard_runs_until_the_stop_and_is_joined() {
     let end = while_running(&bench, |control| {
         bench.wait("s-0 opened Read");
         bench.wait("s-1 opened Read");
-        bench.wait_until("healthy", || bench.registry.health().is_good());
+        bench.wait_until("healthy", || bench.meters.registry.health().is_good());
         bench.wait("s-0 begun");
         control.seal_now();
         bench.wait("s-0 seal 1");
         bench.wait("s-1 seal 1");
-        let text = |gauge: &str| format!("{:?}", bench.registry.snapshot().stream_gauges).contains(gauge);
-        assert!(text("(KeySpaceCovered, 1.0)") && text("(ShardsRunning, 2.0)"));
+        let whole = Seen { restarts: 0, running: 2, covered: 1.0 };
+        bench.wait_until("gauges", || bench.meters.seen() == whole);
     });
     assert_eq!(end.unwrap(), End::Stopped);
     assert!(bench.saw("s-0 closed Requested") && bench.saw("s-1 closed Requested"));
@@ -72,8 +72,7 @@ fn a_thread_that_dies_is_started_again_and_counted() {
     bench.script("s-0", &[Does::Panic, Does::FailToOpen, Does::Run]);
     while_running(&bench, |_| {
         bench.wait("s-0 opened Read");
-        let restarts = |snapshot: &crate::metrics::Snapshot| format!("{:?}", snapshot.total);
-        assert!(restarts(&bench.registry.snapshot()).contains("1"), "restarts are counted");
+        assert_eq!(bench.meters.seen().restarts, 1);
     })
     .unwrap();
     assert!(bench.saw("s-0 panics") && bench.saw("s-0 fails to open"));
@@ -143,17 +142,17 @@ fn a_missing_stream_is_waited_for() {
     bench.stream.fail(Some(StreamErrorKind::NotFound));
     while_running(&bench, |_| {
         bench.wait_until("it waits", || {
-            bench.registry.health().to_string().contains("waiting for stream: it does not exist")
+            bench.meters.registry.health().to_string().contains("waiting for stream: it does not exist")
         });
         bench.stream.set_status(StreamStatus::Creating);
         bench.stream.fail(None);
         bench.wait_until("it waits for the status", || {
-            bench.registry.health().to_string().contains("it is Creating")
+            bench.meters.registry.health().to_string().contains("it is Creating")
         });
         assert!(!bench.saw("opened"));
         bench.stream.set_status(StreamStatus::Updating);
         bench.wait("s-0 opened Read");
-        bench.wait_until("healthy", || bench.registry.health().is_good());
+        bench.wait_until("healthy", || bench.meters.registry.health().is_good());
     })
     .unwrap();
 }

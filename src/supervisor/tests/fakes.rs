@@ -10,18 +10,19 @@ use crate::ledger::start::ConfiguredStart;
 use crate::metrics::Registry;
 use crate::model::batch::Limits;
 use crate::model::key::{Layout, Prefix};
+use crate::model::metric::Service;
 use crate::model::rules::Rules;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{
-    Attributes, Body, Head, IteratorStart, NoProbe, ObjectStore, Put, Reply, Served, StoreError,
+    Attributes, Body, Head, IteratorStart, Meter, NoProbe, ObjectStore, Put, Reply, Served, StoreError,
     StoreErrorKind, Stored, Stream, StreamError, StreamErrorKind,
 };
 use crate::shard::setup::{Next, Outcome, Pacing, Ports, Setup, Shared};
 use crate::spool::copies::Keep;
 use crate::spool::{LocalDisk, MemoryCheckpoints};
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::{Options, Services, Supervisor, SystemClock, Worker, Workers};
+use crate::supervisor::{MeterSource, Options, Services, Supervisor, SystemClock, Worker, Workers};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ARN: &str = "arn:aws:kinesis:eu-central-1:1:stream/stream";
@@ -32,7 +33,7 @@ pub struct Bench {
     pub disk: Arc<LocalDisk>,
     pub stream: Arc<FakeStream>,
     pub store: Arc<FakeStore>,
-    pub registry: Registry,
+    pub meters: Arc<Recording>,
     pub options: Options,
     crew: Arc<FakeWorkers>,
 }
@@ -66,7 +67,10 @@ impl Bench {
             disk,
             stream: Arc::new(FakeStream::new(shards)),
             store: Arc::default(),
-            registry: Registry::new("stream".into(), true, clock),
+            meters: Arc::new(Recording {
+                registry: Registry::new("stream".into(), true, clock),
+                seen: Mutex::default(),
+            }),
             options,
             crew: Arc::default(),
         }
@@ -80,7 +84,7 @@ impl Bench {
             stream: self.stream.clone(),
             store: self.store.clone(),
             notifier: None,
-            meters: Arc::new(self.registry.clone()),
+            meters: self.meters.clone(),
             probe: Arc::new(NoProbe),
             workers: self.crew.clone(),
         };
@@ -129,6 +133,62 @@ impl Bench {
 
     pub fn saw(&self, part: &str) -> bool {
         self.count(part) > 0
+    }
+}
+
+/// The real registry, and what it was told last.
+pub struct Recording {
+    pub registry: Registry,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    pub restarts: u32,
+    pub running: usize,
+    pub covered: f64,
+}
+
+impl Recording {
+    pub fn seen(&self) -> Seen {
+        *self.seen.lock().unwrap()
+    }
+}
+
+impl MeterSource for Recording {
+    fn shard(&self, shard: &ShardId) -> Arc<dyn Meter> {
+        self.registry.shard(shard)
+    }
+
+    fn retire(&self, shard: &ShardId) {
+        self.registry.retire(shard);
+    }
+
+    fn shard_restarted(&self, shard: &ShardId) {
+        self.seen.lock().unwrap().restarts += 1;
+        self.registry.shard_restarted(shard);
+    }
+
+    fn shards_running(&self, shards: usize) {
+        self.seen.lock().unwrap().running = shards;
+        self.registry.shards_running(shards);
+    }
+
+    fn key_space_covered(&self, share: f64) {
+        self.seen.lock().unwrap().covered = share;
+        self.registry.key_space_covered(share);
+    }
+
+    fn batch_memory(&self, bytes: u64) {
+        self.registry.batch_memory(bytes);
+    }
+
+    fn stream_state(&self, state: Option<String>) {
+        self.registry.stream_state(state);
+    }
+
+    fn error(&self, service: Service, kind: &'static str) {
+        self.registry.error(service, kind);
     }
 }
 
