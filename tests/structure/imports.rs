@@ -24,8 +24,8 @@ pub const ROWS: [Row; 18] = [
     row("logging", &["model", "error"]),
     // Fakes of the ports; the product is compiled without it.
     row("testing", &["supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
-    row("supervisor", &["shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
-    // Stands beside the shard: neither knows the other.
+    row("supervisor", &["metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
+    // Stands beside the shard: neither knows the other, and the supervisor hands one the other's meter.
     row("metrics", &["ports", "model", "stop", "error"]),
     row("shard", &["ledger", "spool", "codec", "ports", "model", "stop", "retry"]),
     row("ledger", &["codec", "ports", "model", "stop", "retry", "error"]),
