@@ -102,7 +102,8 @@ impl Driver {
     /// Lets time pass, with all that happens meanwhile.
     fn pass_to(&mut self, then: Timestamp) {
         loop {
-            let outage = self.outages.iter().map(|(over, _)| *over).min().unwrap_or(then);
+            let never = Timestamp::from_millis(i64::MAX);
+            let outage = self.outages.iter().map(|(over, _)| *over).min().unwrap_or(never);
             let next = self.next_write.min(self.next_trouble).min(outage);
             if next > then {
                 break;

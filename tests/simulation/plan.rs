@@ -116,7 +116,8 @@ fn keeper(
     let starts_after = if index == 0 && random.bool() {
         Duration::ZERO
     } else {
-        between(random, Duration::ZERO, caught_up * random.u32(1..30))
+        let top = caught_up * random.u32(1..30);
+        between(random, Duration::ZERO, top)
     };
     KeeperPlan {
         name,
