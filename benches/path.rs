@@ -4,6 +4,8 @@
 //! decoded with `serde_json` and `base64-simd` here, which stands in for the AWS SDK's own parse. Input:
 //! json1k, 10,000 records of about 921 bytes of clickstream JSON. Run it with `cargo bench --bench path`.
 
+#![allow(clippy::print_stdout, reason = "its table is its result")]
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fs;
