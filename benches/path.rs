@@ -2,7 +2,8 @@
 //!
 //! Prints MB (10^6 bytes) of payload a second of CPU time, the best of several rounds. The reply's JSON is
 //! decoded with `serde_json` and `base64-simd` here, which stands in for the AWS SDK's own parse. Input:
-//! json1k, 10,000 records of about 900 bytes of clickstream JSON that gzip makes seven times smaller. Run it with `cargo bench --bench path`.
+//! json1k, 10,000 records of about 900 bytes of clickstream JSON that gzip makes seven times smaller. Run it
+//! with `cargo bench --bench path`.
 
 #![allow(clippy::print_stdout, reason = "its table is its result")]
 
