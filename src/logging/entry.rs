@@ -96,7 +96,11 @@ impl Entry {
                     escape(&text.replace('\\', "\\\\").replace('"', "\\\""), &mut line);
                     line.push('"');
                 }
-                other => {
+                other @ (Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_)) => {
                     let _ = write!(line, "{other}");
                 }
             }

@@ -140,9 +140,12 @@ fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, level: Level, line: &
     logger.formatter.format(&mut logger.backend, severity, line).map_err(|error| cause(&error))
 }
 
-/// The innermost cause: what the system said.
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), cause)
+/// The innermost cause: what the system said. (The crate's errors wrap each other without being sources.)
+fn cause(error: &syslog::Error) -> String {
+    match error {
+        syslog::Error::Initialization(inner) => inner.downcast_ref().map_or_else(|| inner.to_string(), cause),
+        syslog::Error::Io(inner) | syslog::Error::Write(inner) => inner.to_string(),
+    }
 }
 
 #[allow(
