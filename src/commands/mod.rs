@@ -1,1 +1,4 @@
 //! One file a sub-command.
+
+#[cfg(feature = "demo")]
+pub mod demo;
