@@ -13,3 +13,219 @@ pub mod runs;
 pub mod screen;
 pub mod stream;
 pub mod summary;
+mod wiring;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use self::check::{Expected, Report};
+use self::embedded::{BUCKET, Embedded};
+use self::events::Clickstream;
+use self::notifier::PrintingNotifier;
+use self::place::Place;
+use self::put::{Amount, Producer};
+use self::runs::{Fingerprint, Runs, sha256_of};
+use self::screen::{Screen, count};
+use self::stream::{SHARDS, STREAM};
+use self::summary::{Facts, conclude};
+use self::wiring::Keeper;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::model::key::Keys;
+use crate::model::timestamp::Timestamp;
+use crate::ports::Clock;
+use crate::stop::{Stop, StopReason};
+use crate::supervisor::SystemClock;
+use crate::supervisor::signals::{self, Asked};
+
+/// See the whole system work, no AWS account needed.
+///
+/// Starts an embedded Kinesis and S3 on a loopback port, puts about 20,000 clickstream events into
+/// a stream of four shards, archives them with the real keeper, and checks every byte. Takes about
+/// twenty seconds. A second demo in the same folder adds to its archive.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: kinesis-keeper demo my-demo")]
+pub struct Args {
+    /// Where archive, state and log go; default: a fresh folder under the current one
+    dir: Option<PathBuf>,
+}
+
+/// What is put: enough for a few objects of each shard, over before one loses patience.
+const AMOUNT: Amount = Amount { events: 20_000, over: Duration::from_secs(15) };
+/// After the last put, for everything to be archived and announced. It takes two seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The keeper has read what was put last after that, and may seal it without waiting for its age.
+const READ_BY_THEN: Duration = Duration::from_millis(1_500);
+/// Between two looks at the keeper's health.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Runs the demo; `seed` makes its events.
+pub fn run(args: &Args, seed: u64) -> Result<(), Failure> {
+    let clock = Arc::new(SystemClock::new());
+    let place = Place::open(args.dir.as_deref(), clock.now())?;
+    let mut runs = Runs::load(place.folder())?;
+    let stop = Stop::new();
+    let asked = stop.clone();
+    let _signals = signals::watch(move |signal| {
+        if signal == Asked::Stop {
+            asked.stop(StopReason::Requested);
+        }
+    })?;
+    let embedded = Embedded::start(&place.s3()).map_err(|error| {
+        Failure::failed(format!("cannot start the embedded AWS on {}: {error}", place.s3().display()))
+    })?;
+    let runtime = wiring::runtime()?;
+    let screen = Arc::new(Screen::new(AMOUNT.events));
+    let demo = Demo { clock, place: &place, stop: &stop, screen: &screen, runtime: runtime.handle(), seed };
+    let outcome = demo.run(&embedded, &mut runs);
+    screen.clear();
+    outcome
+}
+
+/// What every stage of a demo needs.
+struct Demo<'a> {
+    clock: Arc<SystemClock>,
+    place: &'a Place,
+    stop: &'a Stop,
+    screen: &'a Arc<Screen>,
+    runtime: &'a Handle,
+    seed: u64,
+}
+
+impl Demo<'_> {
+    fn run(&self, embedded: &Embedded, runs: &mut Runs) -> Result<(), Failure> {
+        let kinesis = stream::client(&embedded.endpoint_url());
+        let created = stream::create(&kinesis, self.runtime, self.stop)?;
+        let config = self.place.config();
+        let config = Config::parse(&self.place.write_config(&embedded.endpoint_url())?, &config)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        runs.begin(AMOUNT.events).stream_created = Some(created);
+        runs.save(self.place.folder())?;
+        self.introduce(embedded);
+
+        let notifier = Arc::new(PrintingNotifier::new(Arc::clone(self.screen), self.stop.clone()));
+        let keeper = Keeper::start(
+            &config,
+            embedded::credentials(),
+            self.runtime,
+            Arc::clone(&self.clock) as Arc<dyn Clock>,
+            notifier.clone(),
+            self.place,
+        )?;
+        let put = self.put(&kinesis, runs);
+        let seen = put.as_ref().map_or(Ok(()), |put| self.wait(&keeper, &notifier, created, put.len() as u64));
+        let store = keeper.store();
+        // Whatever went wrong, the keeper is stopped in good order before anything is said.
+        self.screen.waiting("stopping");
+        keeper.stop()?;
+        let put = put?;
+        seen?;
+        self.screen.clear();
+        self.interrupted()?;
+
+        let keys = Keys::new(&config.archive.prefix, STREAM);
+        let expected =
+            Expected { runs: &runs.runs, put: &put, created, notices: &notifier.announced() };
+        let report = check::check(store.as_ref(), &keys, &expected, &Stop::new())
+            .map_err(|error| Failure::failed(format!("the archive cannot be checked: {error}")))?;
+        self.conclude(runs, &put, &report)
+    }
+
+    fn introduce(&self, embedded: &Embedded) {
+        let place = self.place;
+        self.screen.line(format_args!(
+            "embedded AWS at {}: stream {STREAM}, {SHARDS} shards; bucket {BUCKET}",
+            embedded.endpoint_url()
+        ));
+        self.screen.line(format_args!("archive  {}", place.shown(&place.bucket())));
+        self.screen.line(format_args!("state    {}", place.shown(&place.state())));
+        self.screen.line(format_args!("config   {}", place.shown(&place.config())));
+        self.screen.line(format_args!(
+            "putting {} events in {} s; a notice for each object as it is archived:\n",
+            count(AMOUNT.events),
+            AMOUNT.over.as_secs()
+        ));
+    }
+
+    /// Fills the stream, and notes down what was put.
+    fn put(
+        &self,
+        kinesis: &aws_sdk_kinesis::Client,
+        runs: &mut Runs,
+    ) -> Result<BTreeMap<u64, Fingerprint>, Failure> {
+        let Some(run) = runs.runs.last_mut() else { return Ok(BTreeMap::new()) };
+        let pace = AMOUNT.over.div_f64(AMOUNT.events as f64);
+        let random = fastrand::Rng::with_seed(self.seed);
+        let mut events = Clickstream::new(random, run.first_event, self.clock.now(), pace);
+        let producer = Producer {
+            kinesis,
+            runtime: self.runtime,
+            stream: STREAM,
+            clock: self.clock.as_ref(),
+            stop: self.stop,
+            screen: self.screen,
+        };
+        let put = producer.put(&mut events, AMOUNT)?;
+        if put.len() as u64 == AMOUNT.events {
+            run.put_sha256 = Some(sha256_of(&put));
+            runs.save(self.place.folder())?;
+        }
+        Ok(put)
+    }
+
+    /// Waits until as many records are announced as were put. Only counts end it: a stream can be
+    /// caught up with and a batch still open.
+    fn wait(
+        &self,
+        keeper: &Keeper,
+        notifier: &PrintingNotifier,
+        created: Timestamp,
+        put: u64,
+    ) -> Result<(), Failure> {
+        let begun = self.clock.monotonic();
+        let mut sealed = false;
+        loop {
+            let seen = self.stop.seen();
+            let announced = notifier.records(created);
+            let waited = self.clock.monotonic().saturating_sub(begun);
+            if announced >= put || self.stop.reason().is_some() || !keeper.is_running() {
+                return Ok(());
+            }
+            if waited > PATIENCE {
+                // The check names what is missing.
+                return Ok(());
+            }
+            if waited > READ_BY_THEN && !sealed {
+                keeper.seal_now();
+                sealed = true;
+            }
+            self.screen.waiting(format_args!("{} announced", count(announced)));
+            self.stop.wait(seen, LOOK);
+        }
+    }
+
+    fn interrupted(&self) -> Result<(), Failure> {
+        if self.stop.reason().is_none() {
+            return Ok(());
+        }
+        Err(Failure::failed(format!(
+            "interrupted: the keeper stopped in good order, what it had read is archived in {}",
+            self.place.shown(&self.place.bucket())
+        )))
+    }
+
+    fn conclude(
+        &self,
+        runs: &Runs,
+        put: &BTreeMap<u64, Fingerprint>,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        let interrupted = runs.runs.iter().filter(|run| run.put_sha256.is_none()).count();
+        let facts = Facts { put: put.len() as u64, runs: runs.runs.len(), interrupted };
+        conclude(self.screen, self.place, facts, report)
+    }
+}
