@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::model::batch::SealReason;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::manifest::Notice;
-use crate::model::metric::{Counter, Gauge, Service};
+use crate::model::metric::{Counter, Gauge, Number, Service, Shape};
 use crate::model::record::RawRecord;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{Shard, ShardId, StreamDescription};
@@ -321,6 +321,12 @@ pub trait Disk: Send + Sync {
     /// Removes a file; fine if nothing is there.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder that is empty; fine if it is not, or not there. (A disk that knows folders
+    /// only as parts of names has nothing to do.)
+    fn remove_folder(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// What lies in a folder, by name; nothing where there is none. Temporary files are not shown.
     fn list(&self, folder: &Path) -> io::Result<Vec<FileInfo>>;
 
@@ -383,6 +389,31 @@ pub struct ShardState {
     pub due: Option<Duration>,
     /// Why it does not read, or cannot archive: each in plain words. Empty when all is well.
     pub troubles: Vec<String>,
+}
+
+/// Publishes numbers once a minute, on a thread of its own.
+pub trait MetricSink: Send + Sync {
+    /// Its name in the log, and as the label `service` of `errors_total`.
+    fn name(&self) -> &'static str;
+
+    /// The form in which it wants its numbers.
+    fn shape(&self) -> Shape;
+
+    /// Publishes the numbers, in order. The deltas of those that it did not take come again in the
+    /// next push, added to what happened since.
+    fn push(&self, numbers: &[Number], stop: &Stop) -> Result<(), PushError>;
+}
+
+/// A sink did not take all numbers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PushError {
+    /// What kind of failure, as the label `kind` of `errors_total`.
+    pub kind: &'static str,
+    /// How many numbers, from the first, were taken for certain.
+    pub taken: usize,
+    /// What the sink said.
+    pub message: String,
 }
 
 /// A named point of the flow at which the crash test kills the process.

@@ -1,1 +1,20 @@
 //! Bytes to records and back: envelope lines, gzip members with their hashes, KPL aggregates.
+//!
+//! Owns the form of an object's content (contract, section 3; `docs/FORMAT.md`). Does not know where
+//! an object lies, when a batch is sealed, or what the ledger says of it.
+
+pub mod aggregate;
+pub mod hash;
+mod line;
+mod member;
+mod parse;
+pub mod reader;
+pub mod writer;
+
+pub use aggregate::for_each_user_record;
+pub use parse::{NotALine, OwnedRecord, parse_line};
+pub use reader::{LineReader, LineRef, ReadError, inspect, recut};
+pub use writer::{BatchWriter, Finished};
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,24 @@
 //! The state machine of one shard: position, reading, sealing, delivery, announcing.
+//!
+//! One thread turns one [`ShardWorker`], `step` by `step`. All that it decides is pure; all that it
+//! touches comes in through [`setup::Ports`]. Owns what is done when; the shapes are `model`'s.
 
+mod announcing;
 pub mod budget;
+mod checkpointing;
+mod delivery;
+mod locating;
+mod open_batch;
+mod pacing;
+mod placing;
+mod position;
+mod reading;
+mod recording;
+mod rendering;
+mod rereading;
+mod sealing;
 pub mod setup;
+mod trimmed;
+mod worker;
+
+pub use worker::ShardWorker;

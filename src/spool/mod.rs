@@ -1,1 +1,20 @@
-//! What lies on this disk: sealed items, outbox, local copies, checkpoints, the lock; and the one function that writes a file durably.
+//! The state directory: sealed batches, outbox, checkpoints, local copies, identity and lock.
+//!
+//! Owns every byte on this machine's disk and the one function that writes a file durably. Does not
+//! decide when anything is written: a shard and the supervisor do.
+
+pub mod checkpoints;
+pub mod copies;
+pub mod disk;
+pub mod identity;
+pub mod items;
+pub mod lock;
+pub mod outbox;
+mod set_aside;
+
+pub use checkpoints::{DiskCheckpoints, MemoryCheckpoints};
+pub use disk::LocalDisk;
+pub use identity::{Identity, OldFolder, Settled};
+pub use lock::StateLock;
+pub use outbox::Outbox;
+pub use set_aside::set_aside;

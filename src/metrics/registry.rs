@@ -1,0 +1,379 @@
+//! What was counted since the start of the process, and what every shard is doing.
+//!
+//! Owns the meters of all shards, running and ended. Does not publish: it hands out a [`Snapshot`].
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::families::StreamGauge;
+use super::health::{self, Health};
+use super::snapshot::{ShardNumbers, Snapshot};
+use super::tally::{Errors, Tally};
+use super::uploads::Histogram;
+use crate::model::batch::SealReason;
+use crate::model::metric::{Counter, Gauge, Service};
+use crate::model::shard::ShardId;
+use crate::ports::{Clock, Meter, ShardState};
+
+/// How long the counters of an ended shard are still shown as its own, so that every sink has seen
+/// the last of them. After that they live on in the totals only: an on-demand stream reshards for
+/// years, and each shard's numbers take memory here and series in every sink.
+const SHOWN_AFTER_END: Duration = Duration::from_secs(3600);
+
+/// A thread that has just been started has not said what it does; it must within this time.
+const START_GRACE: Duration = Duration::from_secs(60);
+
+/// All numbers of one stream; clones share them.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stream: String,
+    per_shard: bool,
+    clock: Arc<dyn Clock>,
+    shards: Mutex<Shards>,
+    /// Failed calls about the stream as a whole, or of the sinks.
+    errors: Mutex<Errors>,
+    state: Mutex<Option<String>>,
+    batch_memory: AtomicU64,
+    shards_running: AtomicU64,
+    /// The bits of an `f64`.
+    key_space_covered: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shards {
+    known: BTreeMap<ShardId, Known>,
+    /// What was counted for shards that are not known any more.
+    gone: Tally,
+}
+
+struct Known {
+    meter: Arc<ShardMeter>,
+    /// When it was retired, on the monotonic clock.
+    retired: Option<Duration>,
+}
+
+impl Registry {
+    /// Nothing counted yet; the stream is waited for. `per_shard`: whether sinks get the numbers of
+    /// each shard, or of all together.
+    pub fn new(stream: String, per_shard: bool, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner {
+            stream,
+            per_shard,
+            clock,
+            shards: Mutex::default(),
+            errors: Mutex::default(),
+            state: Mutex::new(Some("waiting for stream".to_owned())),
+            batch_memory: AtomicU64::new(0),
+            shards_running: AtomicU64::new(0),
+            key_space_covered: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The stream's name.
+    pub fn stream(&self) -> &str {
+        &self.inner.stream
+    }
+
+    /// The time, for those who publish.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.inner.clock)
+    }
+
+    /// The meter of a shard whose thread is about to run: the same one after a restart, so that its
+    /// counters never go back.
+    pub fn shard(&self, shard: &ShardId) -> Arc<dyn Meter> {
+        let now = self.inner.clock.monotonic();
+        let mut shards = lock(&self.inner.shards);
+        let known = shards
+            .known
+            .entry(shard.clone())
+            .or_insert_with(|| Known { meter: Arc::new(ShardMeter::new(now)), retired: None });
+        if known.retired.take().is_some() {
+            known.meter.start(now);
+        }
+        Arc::clone(&known.meter) as Arc<dyn Meter>
+    }
+
+    /// No thread runs for the shard any more, and none will: its gauges vanish, what it counted
+    /// stays in the totals.
+    pub fn retire(&self, shard: &ShardId) {
+        let now = self.inner.clock.monotonic();
+        if let Some(known) = lock(&self.inner.shards).known.get_mut(shard) {
+            known.retired.get_or_insert(now);
+        }
+    }
+
+    /// A shard's thread had died and was started again.
+    pub fn shard_restarted(&self, shard: &ShardId) {
+        self.shard(shard).count(Counter::ShardRestarts, 1);
+    }
+
+    /// How many shards have a running thread.
+    pub fn shards_running(&self, shards: usize) {
+        self.inner.shards_running.store(shards as u64, Ordering::Relaxed);
+    }
+
+    /// The share of the hash key space that running shards cover; 1 is healthy.
+    pub fn key_space_covered(&self, share: f64) {
+        self.inner.key_space_covered.store(share.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Bytes of open batches and replies in flight, all shards.
+    pub fn batch_memory(&self, bytes: u64) {
+        self.inner.batch_memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Why the stream as a whole is not being archived, such as "waiting for stream" (which it says
+    /// from the start); `None`: it is.
+    pub fn stream_state(&self, state: Option<String>) {
+        *lock(&self.inner.state) = state;
+    }
+
+    /// A call that belongs to no shard failed.
+    pub fn error(&self, service: Service, kind: &'static str) {
+        self.failed(service.as_str(), kind);
+    }
+
+    /// A call to `service`, perhaps a sink, failed.
+    pub(super) fn failed(&self, service: &'static str, kind: &'static str) {
+        *lock(&self.inner.errors).entry((service, kind)).or_default() += 1;
+    }
+
+    /// All numbers as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut shards = lock(&self.inner.shards);
+        shards.forget(self.inner.clock.monotonic());
+        let mut total = shards.gone.clone();
+        let mut numbers = Vec::with_capacity(shards.known.len());
+        for (id, known) in &shards.known {
+            let mut tally = known.meter.read();
+            if known.retired.is_some() {
+                tally.gauges = Default::default();
+            }
+            total.add_counts(&tally);
+            total.add_gauges(&tally);
+            numbers.push(ShardNumbers { id: id.clone(), tally });
+        }
+        drop(shards);
+        let mut of_no_shard = Tally::default();
+        of_no_shard.errors.clone_from(&lock(&self.inner.errors));
+        total.add_counts(&of_no_shard);
+        Snapshot {
+            stream: self.inner.stream.clone(),
+            per_shard: self.inner.per_shard,
+            shards: numbers,
+            of_no_shard,
+            total,
+            stream_gauges: self.stream_gauges(),
+        }
+    }
+
+    fn stream_gauges(&self) -> Vec<(StreamGauge, f64)> {
+        let covered = f64::from_bits(self.inner.key_space_covered.load(Ordering::Relaxed));
+        vec![
+            (StreamGauge::BatchMemory, self.inner.batch_memory.load(Ordering::Relaxed) as f64),
+            (StreamGauge::ShardsRunning, self.inner.shards_running.load(Ordering::Relaxed) as f64),
+            (StreamGauge::KeySpaceCovered, if covered.is_finite() { covered } else { 0.0 }),
+        ]
+    }
+
+    /// Whether every shard makes progress.
+    pub fn health(&self) -> Health {
+        let shards = lock(&self.inner.shards);
+        let running = shards.known.iter().filter(|(_, known)| known.retired.is_none());
+        let states: Vec<_> = running.map(|(id, known)| (id.clone(), known.meter.current_state())).collect();
+        drop(shards);
+        let stream = lock(&self.inner.state).clone();
+        health::judge(self.inner.clock.monotonic(), stream, &states)
+    }
+}
+
+impl Shards {
+    /// Moves what was counted for shards long ended to `gone`. A meter that somebody still holds
+    /// may still count: it stays.
+    fn forget(&mut self, now: Duration) {
+        let gone = &mut self.gone;
+        self.known.retain(|_, known| {
+            let over = known.retired.is_some_and(|at| now.saturating_sub(at) >= SHOWN_AFTER_END);
+            let forget = over && Arc::strong_count(&known.meter) == 1;
+            if forget {
+                gone.add_counts(&known.meter.read());
+            }
+            !forget
+        });
+    }
+}
+
+/// The bits of a gauge that was never set, or not to a number: no finite value has them.
+const UNSET: u64 = f64::NAN.to_bits();
+
+/// One shard's numbers. Counting takes no lock; what is rare (errors, a changed state) may.
+struct ShardMeter {
+    counters: [AtomicU64; Counter::ALL.len()],
+    sealed: [AtomicU64; SealReason::ALL.len()],
+    gauges: [AtomicU64; Gauge::ALL.len()],
+    uploads: Histogram,
+    errors: Mutex<Errors>,
+    state: Mutex<ShardState>,
+}
+
+impl ShardMeter {
+    fn new(now: Duration) -> Self {
+        let meter = Self {
+            counters: Default::default(),
+            sealed: Default::default(),
+            gauges: Default::default(),
+            uploads: Histogram::default(),
+            errors: Mutex::default(),
+            state: Mutex::default(),
+        };
+        meter.start(now);
+        meter
+    }
+
+    /// A thread is about to run.
+    fn start(&self, now: Duration) {
+        for gauge in &self.gauges {
+            gauge.store(UNSET, Ordering::Relaxed);
+        }
+        let starting =
+            ShardState { activity: "starting", due: Some(now + START_GRACE), troubles: Vec::new() };
+        *lock(&self.state) = starting;
+    }
+
+    fn current_state(&self) -> ShardState {
+        lock(&self.state).clone()
+    }
+
+    fn read(&self) -> Tally {
+        let value = |gauge: &AtomicU64| {
+            let value = f64::from_bits(gauge.load(Ordering::Relaxed));
+            value.is_finite().then_some(value)
+        };
+        Tally {
+            counters: self.counters.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
+            sealed: self.sealed.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
+            gauges: self.gauges.each_ref().map(value),
+            errors: lock(&self.errors).clone(),
+            uploads: self.uploads.read(),
+        }
+    }
+}
+
+impl Meter for ShardMeter {
+    fn count(&self, counter: Counter, more: u64) {
+        self.counters[counter as usize].fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn set(&self, gauge: Gauge, value: f64) {
+        self.gauges[gauge as usize].store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    fn sealed(&self, reason: SealReason) {
+        self.sealed[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn upload(&self, took: Duration) {
+        self.uploads.add(took);
+    }
+
+    fn error(&self, service: Service, kind: &'static str) {
+        *lock(&self.errors).entry((service.as_str(), kind)).or_default() += 1;
+    }
+
+    fn state(&self, state: ShardState) {
+        *lock(&self.state) = state;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::test_clock::TestClock;
+
+    fn registry() -> (Registry, Arc<TestClock>) {
+        let clock = Arc::new(TestClock::default());
+        (Registry::new("clickstream".into(), true, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+    }
+
+    fn read(registry: &Registry) -> u64 {
+        registry.snapshot().total.counters[Counter::RecordsRead as usize]
+    }
+
+    #[test]
+    fn counters_go_on_after_a_restart() {
+        let (registry, _) = registry();
+        let shard = ShardId::new("shardId-0");
+        registry.shard(&shard).count(Counter::RecordsRead, 3);
+        registry.shard_restarted(&shard);
+        registry.shard(&shard).count(Counter::RecordsRead, 4);
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot.shards.len(), 1);
+        assert_eq!(snapshot.total.counters[Counter::RecordsRead as usize], 7);
+        assert_eq!(snapshot.total.counters[Counter::ShardRestarts as usize], 1);
+    }
+
+    #[test]
+    fn a_retired_shard_has_no_gauges_and_its_counts_stay_in_the_totals() {
+        let (registry, clock) = registry();
+        let shard = ShardId::new("shardId-0");
+        let meter = registry.shard(&shard);
+        meter.count(Counter::RecordsRead, 3);
+        meter.set(Gauge::SpoolBytes, 5.0);
+        assert_eq!(registry.snapshot().total.gauges[Gauge::SpoolBytes as usize], Some(5.0));
+        registry.retire(&shard);
+        assert_eq!(registry.snapshot().total.gauges[Gauge::SpoolBytes as usize], None);
+        assert_eq!(registry.snapshot().shards.len(), 1, "its counters are still its own");
+        clock.pass(SHOWN_AFTER_END);
+        meter.count(Counter::RecordsRead, 1);
+        assert_eq!(registry.snapshot().shards.len(), 1, "somebody may still count");
+        drop(meter);
+        assert_eq!(registry.snapshot().shards.len(), 0);
+        assert_eq!(read(&registry), 4);
+        registry.shard(&shard).count(Counter::RecordsRead, 1);
+        assert_eq!(read(&registry), 5);
+    }
+
+    #[test]
+    fn a_gauge_that_is_no_number_is_absent() {
+        let (registry, _) = registry();
+        let meter = registry.shard(&ShardId::new("shardId-0"));
+        assert_eq!(registry.snapshot().shards[0].tally.gauges, [None; 5]);
+        meter.set(Gauge::RetentionUsed, f64::INFINITY);
+        assert_eq!(registry.snapshot().shards[0].tally.gauges, [None; 5]);
+    }
+
+    #[test]
+    fn errors_of_the_stream_and_of_shards_add_up() {
+        let (registry, _) = registry();
+        registry.error(Service::Kinesis, "not_found");
+        registry.shard(&ShardId::new("shardId-0")).error(Service::Kinesis, "not_found");
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot.total.errors.get(&("kinesis", "not_found")), Some(&2));
+        assert_eq!(snapshot.of_no_shard.errors.get(&("kinesis", "not_found")), Some(&1));
+    }
+
+    #[test]
+    fn a_thread_that_never_says_what_it_does_is_unhealthy_after_its_grace() {
+        let (registry, clock) = registry();
+        assert_eq!(registry.health().to_string(), "waiting for stream\n");
+        registry.stream_state(None);
+        let _meter = registry.shard(&ShardId::new("shardId-0"));
+        assert!(registry.health().is_good());
+        clock.pass(START_GRACE + Duration::from_secs(1));
+        assert!(!registry.health().is_good());
+        registry.retire(&ShardId::new("shardId-0"));
+        assert!(registry.health().is_good());
+    }
+}

@@ -1,0 +1,86 @@
+//! Pacing: when the shard is asked again, after a reply and after each kind of failure.
+
+use std::time::Duration;
+
+use super::worker::{Activity, ShardWorker};
+use crate::model::metric::{Counter, Gauge, Service};
+use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
+use crate::retry::jitter;
+
+impl ShardWorker {
+    /// When the next call may be made: what a reply cost is paid first.
+    pub(super) fn pace(&mut self, reply: &Reply) {
+        let pacing = self.setup.settings.pacing;
+        let paid = Duration::from_secs_f64(reply.bytes as f64 / pacing.bytes_per_second.max(1) as f64);
+        let caught_up = reply.millis_behind_latest == 0;
+        let wait = if caught_up {
+            jitter(pacing.caught_up, &mut self.random)
+        } else {
+            pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64())
+        };
+        self.read_due = self.monotonic() + wait.max(paid);
+    }
+
+    pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {
+        self.pace(&reply.value);
+        self.read_backoff.reset();
+        if self.troubles.reading.take().is_some() {
+            tracing::info!(shard = %self.setup.shard.id, "reading goes on");
+        }
+        let lag = reply.value.millis_behind_latest;
+        if let Some(reading) = &mut self.reading {
+            reading.millis_behind_latest = lag;
+        }
+        let retention = self.shared.retention().as_millis().max(1) as f64;
+        self.ports.meter.set(Gauge::MillisBehindLatest, lag as f64);
+        self.ports.meter.set(Gauge::RetentionUsed, lag as f64 / retention);
+    }
+
+    /// Decides by kind what a failed call means: another iterator, a longer pause, an alarm.
+    pub(super) fn reading_failed(&mut self, error: &StreamError) -> Activity {
+        let kind = error.kind;
+        let throttled = matches!(kind, StreamErrorKind::Throttled | StreamErrorKind::KmsThrottled);
+        match kind {
+            StreamErrorKind::Stopped => return Activity::Idle,
+            StreamErrorKind::ExpiredIterator => {
+                self.ports.meter.count(Counter::ExpiredIterators, 1);
+                self.forget_iterators();
+                return Activity::Acted;
+            }
+            StreamErrorKind::InvalidArgument => self.forget_iterators(),
+            StreamErrorKind::NotFound => return self.stream_is_gone(error),
+            StreamErrorKind::Throttled
+            | StreamErrorKind::KmsThrottled
+            | StreamErrorKind::Kms
+            | StreamErrorKind::AccessDenied
+            | StreamErrorKind::NoAnswer
+            | StreamErrorKind::Other => {}
+        }
+        let pause = self.read_backoff.next(&mut self.random);
+        if throttled {
+            self.ports.meter.count(Counter::Throttled, 1);
+        } else {
+            self.trouble_reading(error.to_string());
+        }
+        self.ports.meter.error(Service::Kinesis, kind.as_str());
+        let least = if throttled { self.setup.settings.pacing.throttled } else { Duration::ZERO };
+        self.read_due = self.monotonic() + pause.max(least);
+        Activity::NotBefore(self.read_due)
+    }
+
+    fn forget_iterators(&mut self) {
+        if let Some(reading) = &mut self.reading {
+            reading.iterator = None;
+            if let Some(test) = &mut reading.test {
+                test.iterator = None;
+            }
+        }
+    }
+
+    pub(super) fn trouble_reading(&mut self, told: String) {
+        if self.troubles.reading.as_ref() != Some(&told) {
+            tracing::warn!(shard = %self.setup.shard.id, "{told}");
+        }
+        self.troubles.reading = Some(told);
+    }
+}

@@ -1,0 +1,128 @@
+//! Placing: an entry's object, put where none is, and judged where one lies.
+
+use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
+use super::worker::ShardWorker;
+use crate::codec::reader::inspect;
+use crate::model::ledger::{BatchBody, Body};
+use crate::model::metric::Counter;
+use crate::model::rules::Rule;
+use crate::ports::{Body as PutBody, CrashPoint, Head, Put, StoreErrorKind};
+
+impl ShardWorker {
+    /// Looks for the entry's object.
+    pub(super) fn settle(&mut self, settling: Settling) -> Result<Turn, Trouble> {
+        let Some(batch) = settling.batch().cloned() else {
+            if matches!(settling.stored.entry.body, Body::Begin(_)) && settling.serial() > 0 {
+                return Err(Trouble::Broken(format!(
+                    "a begin entry lies at {}",
+                    self.ledger.key(settling.serial())
+                )));
+            }
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Nothing)));
+        };
+        if !self.setup.settings.rules.hold(Rule::ObjectSeenBeforeNextEntry) {
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
+        }
+        match self.ports.store.head(&batch.key, &self.stop)? {
+            Some(head) => self.judge(settling, &batch, &head, None),
+            None => self.missing_object(settling, &batch),
+        }
+    }
+
+    /// Puts the object where none is, from lines that are exactly what the entry says.
+    pub(super) fn put_object(&mut self, settling: Settling, lines: Lines) -> Result<Turn, Trouble> {
+        let Some(batch) = settling.batch().cloned() else {
+            return Ok(Turn::to(Delivery::Settling(settling)));
+        };
+        let attributes = self.object_attributes(&settling, &batch, &lines.content);
+        let body = PutBody::File { path: &lines.path, len: lines.content.size };
+        let began = self.monotonic();
+        match self.ports.store.put_if_absent(&batch.key, body, &attributes, &self.stop) {
+            Ok(Put::Stored(stored)) => {
+                self.ports.probe.reached(CrashPoint::AfterPut);
+                self.ports.meter.upload(self.monotonic().saturating_sub(began));
+                let (sha256, size) = (lines.content.sha256.clone(), lines.content.size);
+                self.ports.meter.count(Counter::ObjectsArchived, 1);
+                self.ports.meter.count(Counter::BytesArchived, size);
+                let seen = SeenObject { stored, sha256, size, lines: Some(lines) };
+                Ok(Turn::to(Delivery::Recording(settling, Seen::Object(Box::new(seen)))))
+            }
+            Ok(Put::Taken) => match self.ports.store.head(&batch.key, &self.stop)? {
+                Some(head) => self.judge(settling, &batch, &head, Some(lines)),
+                // Deleted since, or not yet to be seen: put again.
+                None => Err(self.busy("the object is taken and cannot be seen", batch.key)),
+            },
+            Err(error) if matches!(error.kind, StoreErrorKind::BadDigest | StoreErrorKind::LocalFile) => {
+                self.suspect(&lines, &error)?;
+                self.delivery = Delivery::Settling(settling);
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Decides what an object under the entry's key is: the entry's, a void, or a contradiction.
+    fn judge(
+        &mut self,
+        settling: Settling,
+        batch: &BatchBody,
+        head: &Head,
+        lines: Option<Lines>,
+    ) -> Result<Turn, Trouble> {
+        if head.meta("keeper-void").is_some() && self.setup.settings.rules.hold(Rule::VoidIsGap) {
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Void)));
+        }
+        let found = match (head.meta("keeper-content-sha256"), head.meta("keeper-sha256")) {
+            (Some(content), Some(sha256)) => Found {
+                content_sha256: content.to_owned(),
+                sha256: sha256.to_owned(),
+                records: head.meta("keeper-records").and_then(|text| text.parse().ok()),
+                last: head.meta("keeper-last-sequence-number").map(str::to_owned),
+            },
+            _ => self.hash_object(&batch.key)?,
+        };
+        let agrees = found.content_sha256 == batch.content_sha256
+            && found.records == Some(batch.records)
+            && found.last.as_deref() == Some(batch.last_sequence_number.as_str());
+        if !agrees {
+            return Err(Trouble::Broken(format!(
+                "the object s3://{bucket}/{key} holds content {} where entry {} of the ledger ({}) says {}; \
+                 compare them with: aws s3api head-object --bucket {bucket} --key {key}",
+                found.content_sha256,
+                settling.serial(),
+                self.ledger.key(settling.serial()),
+                batch.content_sha256,
+                bucket = self.setup.settings.bucket,
+                key = batch.key,
+            )));
+        }
+        let lines =
+            lines.or_else(|| self.own_lines_of(batch)).filter(|lines| lines.content.sha256 == found.sha256);
+        let seen = SeenObject { stored: head.stored.clone(), sha256: found.sha256, size: head.size, lines };
+        Ok(Turn::to(Delivery::Recording(settling, Seen::Object(Box::new(seen)))))
+    }
+
+    /// An object without our metadata is fetched and hashed.
+    fn hash_object(&self, key: &str) -> Result<Found, Trouble> {
+        let Some(bytes) = self.ports.store.open(key, &self.stop)? else {
+            return Err(self.busy("the object was there and is gone", key.to_owned()));
+        };
+        let content = inspect(bytes).map_err(|error| {
+            Trouble::Broken(format!("the object at s3 key {key} is none of this archive: {error}"))
+        })?;
+        Ok(Found {
+            content_sha256: content.content_sha256,
+            sha256: content.sha256,
+            records: Some(content.records),
+            last: Some(content.last_sequence_number.to_string()),
+        })
+    }
+}
+
+/// What was found to lie under an entry's key.
+struct Found {
+    content_sha256: String,
+    sha256: String,
+    records: Option<u64>,
+    last: Option<String>,
+}

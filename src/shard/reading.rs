@@ -1,0 +1,351 @@
+//! Reading: where it stands, how it paces itself, and how a reply becomes part of the open batch.
+
+use std::time::Duration;
+
+use super::delivery::Delivery;
+use super::open_batch::OpenBatch;
+use super::setup::{Mode, Outcome};
+use super::trimmed::TrimmedTest;
+use super::worker::{Activity, ShardWorker};
+use crate::codec::aggregate::for_each_user_record;
+use crate::model::batch::SealReason;
+use crate::model::ledger::{Begin, EndBody};
+use crate::model::metric::Counter;
+use crate::model::record::RawRecord;
+use crate::model::rules::Rule;
+use crate::model::sealed::{KnownPosition, SealedKind};
+use crate::model::sequence::Position;
+use crate::model::timestamp::{Hour, Timestamp};
+use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
+use crate::spool::items::Hole;
+
+/// Where reading stands.
+pub(super) struct Reading {
+    /// Behind the last record of the open batch; the sealed position while that is empty.
+    pub(super) at: KnownPosition,
+    /// The stretch before already sealed records that is being read, if one is.
+    pub(super) hole: Option<Hole>,
+    /// The latest hour of any batch before the open one.
+    pub(super) hour: Option<Hour>,
+    /// What the last reply said.
+    pub(super) millis_behind_latest: u64,
+    /// Expires five minutes after it was given.
+    pub(super) iterator: Option<String>,
+    /// Under way: was anything trimmed?
+    pub(super) test: Option<TrimmedTest>,
+    /// The position is trimmed and nothing unread was: read from the trim horizon.
+    pub(super) from_horizon: bool,
+}
+
+/// What must be over before records that arrived at the trim horizon's edge are trusted: the
+/// resolution of the services' `Date`.
+const DATE_RESOLUTION: Duration = Duration::from_secs(1);
+
+/// A first read later than this after the `begin` entry may have missed trimmed records.
+const BEGIN_IS_FRESH: Duration = Duration::from_secs(3600);
+
+impl ShardWorker {
+    /// Asks for records if that is due and there is room for them.
+    pub(super) fn read(&mut self) -> Activity {
+        if self.setup.mode != Mode::Read || self.is_stopping() || self.unsealed.is_some() {
+            return Activity::Idle;
+        }
+        let now = self.monotonic();
+        if self.reading.is_none() && !self.place_reading() {
+            return Activity::Idle;
+        }
+        if self.reading.as_ref().is_some_and(|reading| reading.at.position == Position::End) {
+            return Activity::Idle;
+        }
+        let due = self.read_due.max(self.disk_due);
+        if now < due {
+            return Activity::NotBefore(due);
+        }
+        if matches!(self.delivery, Delivery::Rendering(_)) {
+            // The delivery reads a claimed batch again; the shard's calls are its own meanwhile.
+            return Activity::Idle;
+        }
+        let second = Duration::from_secs(1);
+        if self.shared.quota.is_full() {
+            self.trouble_reading(format!(
+                "the spool holds {} bytes, its limit (disk.spool_bytes); reading pauses until some is archived",
+                self.shared.quota.used()
+            ));
+            return Activity::NotBefore(now + second);
+        }
+        let shared = self.shared.clone();
+        let Some(_room) = shared.budget.room_for_reply() else { return Activity::NotBefore(now + second) };
+        match self.read_once() {
+            Ok(activity) => activity,
+            Err(error) => self.reading_failed(&error),
+        }
+    }
+
+    /// Finds where reading goes on; `false` while that is not known.
+    fn place_reading(&mut self) -> bool {
+        let ledger_away = self.delivery_backoff.failures() > 0 || self.shared.begin.get().is_none();
+        let known = match (&self.archived, &self.checkpoint) {
+            (Some(archived), _) if archived.void.is_none() && !matches!(self.delivery, Delivery::Walking) => {
+                archived.known.clone()
+            }
+            (None, Some(saved)) if ledger_away && self.has_local_position() => saved.known.clone(),
+            (None, None) if ledger_away && self.has_local_position() => {
+                let Some(first) = self.spool.items().first() else { return false };
+                let (position, last_record) = (first.follows.clone(), first.sealed.last_before.clone());
+                KnownPosition { position, last_record, complete_to: None }
+            }
+            (Some(archived), _) if archived.void.is_none() && ledger_away => archived.known.clone(),
+            _ => return false,
+        };
+        let (mut at, hole) = self.spool.sealed_end(&known);
+        if let Some(saved) = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.sealed.as_ref())
+            && saved.position == at.position
+        {
+            at.complete_to = at.complete_to.max(saved.complete_to);
+        }
+        let batches = self.spool.items().iter().filter_map(|item| item.sealed.batch());
+        let hour = batches
+            .map(|batch| batch.content.first_arrival.hour())
+            .chain(self.archived.as_ref().and_then(|archived| archived.hour))
+            .max();
+        tracing::debug!(shard = %self.setup.shard.id, at = %at.position, "reading goes on");
+        self.reading = Some(Reading {
+            at,
+            hole,
+            hour,
+            millis_behind_latest: 0,
+            iterator: None,
+            test: None,
+            from_horizon: false,
+        });
+        true
+    }
+
+    fn read_once(&mut self) -> Result<Activity, StreamError> {
+        let Some(reading) = &self.reading else { return Ok(Activity::Idle) };
+        if reading.test.is_some() {
+            return self.test_step();
+        }
+        let Some(iterator) = reading.iterator.clone() else { return self.fetch_iterator() };
+        let reply = self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop)?;
+        if self.is_stale(reply.at) {
+            self.pace(&reply.value);
+            return Ok(self.start_test());
+        }
+        Ok(self.absorb(reply))
+    }
+
+    fn fetch_iterator(&mut self) -> Result<Activity, StreamError> {
+        let Some(start) = self.iterator_start() else { return Ok(Activity::Idle) };
+        match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
+            Ok(served) => {
+                if let Some(reading) = &mut self.reading {
+                    reading.iterator = Some(served.value);
+                }
+                Ok(Activity::Acted)
+            }
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument => {
+                tracing::warn!(shard = %self.setup.shard.id, "{error}; asking whether anything was trimmed");
+                Ok(self.start_test())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The iterator that continues at the reading position.
+    pub(super) fn iterator_start(&self) -> Option<IteratorStart> {
+        let reading = self.reading.as_ref()?;
+        if reading.from_horizon {
+            return Some(IteratorStart::TrimHorizon);
+        }
+        match &reading.at.position {
+            Position::Start => match self.archived.as_ref()?.start?.begin {
+                Begin::TrimHorizon(_) => Some(IteratorStart::TrimHorizon),
+                Begin::At(time) => Some(IteratorStart::AtTime(time)),
+            },
+            Position::Before(n) => Some(IteratorStart::At(n.clone())),
+            Position::After(n) => Some(IteratorStart::After(n.clone())),
+            Position::End => None,
+        }
+    }
+
+    /// Whether records behind the reading position may have been trimmed when the service
+    /// answered at `served`: then a reply may have skipped them silently.
+    pub(super) fn is_stale(&self, served: Timestamp) -> bool {
+        let Some(reading) = &self.reading else { return false };
+        let horizon = served + DATE_RESOLUTION - self.shared.retention();
+        if let Some(complete_to) = reading.at.complete_to {
+            return complete_to < horizon;
+        }
+        if !self.setup.settings.rules.hold(Rule::MissingCompleteToIsOld) {
+            return false;
+        }
+        let start = self.archived.as_ref().and_then(|archived| archived.start);
+        match (&reading.at.position, start) {
+            (Position::Start, Some(start)) => match start.begin {
+                // Nothing that arrived earlier is wanted.
+                Begin::At(time) => time < horizon,
+                Begin::TrimHorizon(_) => served > start.written_at + BEGIN_IS_FRESH,
+            },
+            _ => true,
+        }
+    }
+
+    /// Takes a reply into the open batch, sealing where a limit or an hour says so.
+    pub(super) fn absorb(&mut self, reply: Served<Reply>) -> Activity {
+        self.reading_works(&reply);
+        for record in &reply.value.records {
+            match self.take_record(record) {
+                Taken::Yes => {}
+                // The rest of the reply is read again once the disk or the hole is done with.
+                Taken::ReadAgain => return self.let_go_of_iterator(),
+                Taken::HoleEnds => return self.end_hole(),
+            }
+        }
+        let lag = Duration::from_millis(reply.value.millis_behind_latest);
+        let Some(reading) = &mut self.reading else { return Activity::Acted };
+        reading.at.complete_to = reading.at.complete_to.max(Some(reply.at - lag));
+        reading.iterator = reply.value.next_iterator;
+        if !self.writer.is_empty() {
+            self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
+        }
+        let in_hole = reading.hole.is_some();
+        if reading.iterator.is_none() {
+            return self.iterator_ended(&reply.value.children);
+        }
+        if in_hole && reply.value.records.is_empty() && lag.is_zero() {
+            return self.end_hole();
+        }
+        Activity::Acted
+    }
+
+    fn take_record(&mut self, record: &RawRecord) -> Taken {
+        let Some(reading) = &mut self.reading else { return Taken::ReadAgain };
+        if reading.at.position.covers(&record.sequence_number) {
+            return Taken::Yes;
+        }
+        if reading.hole.as_ref().is_some_and(|hole| !hole.until.covers(&record.sequence_number)) {
+            return Taken::HoleEnds;
+        }
+        let hour = record.arrival.hour();
+        if !self.writer.is_empty() && self.open.hour.is_some_and(|open| hour > open) {
+            self.seal_open(SealReason::Hour);
+            if self.unsealed.is_some() {
+                return Taken::ReadAgain;
+            }
+        }
+        let now = self.ports.clock.monotonic();
+        let Some(reading) = &mut self.reading else { return Taken::ReadAgain };
+        if self.writer.is_empty() {
+            self.open = OpenBatch {
+                follows: Some(reading.at.clone()),
+                since: Some(now),
+                hour: Some(hour).max(reading.hour),
+                oldest_arrival: Some(record.arrival),
+            };
+        }
+        let (before, mut bytes) = (self.writer.records(), 0);
+        let writer = &mut self.writer;
+        for_each_user_record(record, self.setup.shard.range, self.setup.settings.deaggregate, &mut |user| {
+            bytes += user.data.len() as u64;
+            writer.append(user);
+        });
+        self.open.oldest_arrival = self.open.oldest_arrival.min(Some(record.arrival));
+        reading.at.position = Position::After(record.sequence_number.clone());
+        reading.at.last_record = Some(record.sequence_number.clone());
+        reading.from_horizon = false;
+        self.ports.meter.count(Counter::RecordsRead, self.writer.records() - before);
+        self.ports.meter.count(Counter::BytesRead, bytes);
+        self.seal_at_limit()
+    }
+
+    fn seal_at_limit(&mut self) -> Taken {
+        let limits = self.setup.settings.limits;
+        let reason = if self.writer.records() >= limits.max_records {
+            SealReason::Records
+        } else if self.writer.content_size() >= limits.max_bytes {
+            SealReason::Bytes
+        } else {
+            return Taken::Yes;
+        };
+        self.seal_open(reason);
+        if self.unsealed.is_some() { Taken::ReadAgain } else { Taken::Yes }
+    }
+
+    fn let_go_of_iterator(&mut self) -> Activity {
+        if let Some(reading) = &mut self.reading {
+            reading.iterator = None;
+        }
+        if !self.writer.is_empty() {
+            self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
+        }
+        Activity::Acted
+    }
+
+    /// The next records are sealed already: what was read before them is sealed in its place.
+    fn end_hole(&mut self) -> Activity {
+        self.let_go_of_iterator();
+        if !self.writer.is_empty() {
+            self.seal_open(SealReason::Request);
+            if self.unsealed.is_some() {
+                return Activity::Acted;
+            }
+        }
+        if let Some(reading) = self.reading.take()
+            && let Some(hole) = &reading.hole
+        {
+            self.spool.close_hole(hole, &reading.at.position);
+        }
+        Activity::Acted
+    }
+
+    /// A null iterator ends a shard only if it has children; anything else is asked again.
+    fn iterator_ended(&mut self, told: &[crate::model::shard::ShardId]) -> Activity {
+        let shard = self.setup.shard.id.clone();
+        let listed = self.shared.children_of(&shard);
+        let children = if told.is_empty() { listed } else { told.to_vec() };
+        if self.reading.as_ref().is_some_and(|reading| reading.hole.is_some()) {
+            return self.end_hole();
+        }
+        if children.is_empty() {
+            self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up;
+            return self.let_go_of_iterator();
+        }
+        if !self.writer.is_empty() {
+            self.seal_open(SealReason::ShardEnd);
+        }
+        if self.unsealed.is_some() {
+            return self.let_go_of_iterator();
+        }
+        let Some(reading) = self.reading.take() else { return Activity::Acted };
+        tracing::info!(shard = %shard, children = ?children, "the shard was read to its end");
+        self.seal_mark(&reading.at, reading.at.complete_to, SealedKind::End(EndBody { children }))
+    }
+
+    /// The stream or shard is not there any more: the supervisor looks at the description again.
+    pub(super) fn stream_is_gone(&mut self, error: &StreamError) -> Activity {
+        tracing::warn!(shard = %self.setup.shard.id, "{error}; the stream is looked at again");
+        self.leave_stream()
+    }
+
+    /// Seals what was read and hands the shard back.
+    pub(super) fn leave_stream(&mut self) -> Activity {
+        if !self.writer.is_empty() {
+            self.seal_open(SealReason::Request);
+        }
+        if self.unsealed.is_none() {
+            self.ended = Some(Outcome::StreamReplaced);
+        }
+        Activity::Acted
+    }
+}
+
+/// What became of one record of a reply.
+enum Taken {
+    /// It is in the open batch, or was dealt with before.
+    Yes,
+    /// It and the rest must be read again.
+    ReadAgain,
+    /// It is sealed already: the hole before it has been read.
+    HoleEnds,
+}

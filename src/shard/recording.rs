@@ -1,0 +1,325 @@
+//! Recording: what follows once an entry's object was seen: outbox, checkpoint, notice, local
+//! copy; then the spool file goes.
+
+use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
+use super::position::{Archived, Start, position_left_by};
+use super::rereading::EMPTY_GZIP;
+use super::worker::ShardWorker;
+use crate::codec::hash::sha256_hex;
+use crate::codec::reader::recut;
+use crate::codec::writer::BatchWriter;
+use crate::model::batch::{Content, SealReason};
+use crate::model::ledger::{BatchBody, Body, FORMAT_VERSION, GapBody};
+use crate::model::manifest::{About, BatchNotice, EndNotice, GapNotice, Notice, Origin};
+use crate::model::metric::Counter;
+use crate::model::rules::Rule;
+use crate::model::sealed::KnownPosition;
+use crate::model::sequence::Position;
+use crate::ports::{Attributes, Body as PutBody, CrashPoint};
+use crate::spool::items::Item;
+
+impl ShardWorker {
+    /// Writes down that the entry is archived. Cut anywhere, it is done again with the same outcome.
+    pub(super) fn record(&mut self, settling: Settling, seen: Seen) -> Result<Turn, Trouble> {
+        if let Body::Gap(gap) = &settling.stored.entry.body
+            && self.setup.settings.rules.hold(Rule::RepairGappedRecords)
+            && !self.repair_gapped(gap)?
+        {
+            return Ok(Turn::to(Delivery::Recording(settling, seen)));
+        }
+        let void = matches!(seen, Seen::Void);
+        let next = self.archived_after(&settling, &seen);
+        if void {
+            // No checkpoint: a start must find the void again, and the gap that follows it.
+            self.archived = Some(next);
+            return Ok(Turn::to(Delivery::Walking));
+        }
+        let notice = self.notice(&settling, &seen);
+        if let Some(notice) = &notice
+            && self.ports.notifier.is_some()
+        {
+            self.outbox.add(notice)?;
+            self.ports.probe.reached(CrashPoint::AfterOutbox);
+        }
+        let checkpoint = self.checkpoint_of(&next);
+        self.ports.checkpoints.save(&self.setup.folder, &checkpoint)?;
+        self.checkpoint = Some(checkpoint);
+        self.disk_works();
+        self.ports.probe.reached(CrashPoint::AfterCheckpoint);
+        self.log_archived(&settling, &seen);
+        self.announce();
+        if let (Seen::Object(object), Some(notice)) = (&seen, &notice) {
+            self.keep_copy(&settling, object, notice)?;
+        }
+        self.advance(next)?;
+        Ok(Turn::to(Delivery::Walking))
+    }
+
+    fn archived_after(&self, settling: &Settling, seen: &Seen) -> Archived {
+        let entry = &settling.stored.entry;
+        let before = self.archived.as_ref();
+        let mut next = Archived {
+            serial: entry.serial,
+            entry_sha256: settling.stored.sha256.clone(),
+            known: self.known_after(settling),
+            hour: before.and_then(|before| before.hour),
+            last_object_sha256: before.map(|before| before.last_object_sha256.clone()).unwrap_or_default(),
+            void: None,
+            start: Start::of(entry).or(before.and_then(|before| before.start)),
+        };
+        if let Body::Batch(batch) = &entry.body {
+            next.hour = Some(batch.hour);
+            next.last_object_sha256 = match seen {
+                Seen::Object(object) => object.sha256.clone(),
+                Seen::Nothing | Seen::Expired | Seen::Void => String::new(),
+            };
+            if matches!(seen, Seen::Void) {
+                next.void = Some(batch.clone());
+                if let Some(before) = before {
+                    next.known = before.known.clone();
+                }
+            }
+        }
+        next
+    }
+
+    /// The position that the entry leaves, with what our own sealed item knows of it.
+    fn known_after(&self, settling: &Settling) -> KnownPosition {
+        let entry = &settling.stored.entry;
+        let mut known = position_left_by(entry);
+        if let Some(before) = &self.archived {
+            known.position = entry.position_after(&before.known.position);
+            known.last_record = known.last_record.or_else(|| before.known.last_record.clone());
+        }
+        let own = self.spool.items().iter().filter(|item| item.sealed.end() == known.position);
+        known.complete_to = own.filter_map(|item| item.sealed.complete_to).max();
+        known
+    }
+
+    /// The archived position moves on; what it covers leaves the spool, and reading that lies
+    /// behind it starts over from it.
+    fn advance(&mut self, next: Archived) -> Result<(), Trouble> {
+        self.drop_covered(&next)?;
+        self.ports.disk.remove(&self.spool.rendered_path())?;
+        self.ports.probe.reached(CrashPoint::AfterSpoolRemoved);
+        let overtaken =
+            self.reading.as_ref().is_some_and(|reading| reading.at.position < next.known.position);
+        if overtaken {
+            // All that was read into the open batch lies in another keeper's object by now.
+            self.writer.clear();
+            self.open = super::open_batch::OpenBatch::default();
+            self.shared.budget.set_batch(&self.setup.shard.id, 0);
+            self.reading = None;
+        }
+        self.archived = Some(next);
+        Ok(())
+    }
+
+    /// Sealed records that a gap covers are kept under `_repaired/` in the bucket and under
+    /// `damaged/` here. `false`: there is more to do before the gap is recorded.
+    fn repair_gapped(&mut self, gap: &GapBody) -> Result<bool, Trouble> {
+        let (Some(archived), Some(resumes_at)) = (&self.archived, &gap.resumes_at) else { return Ok(true) };
+        let (from, to) = (archived.known.position.clone(), Position::Before(resumes_at.clone()));
+        if !self.writer.is_empty() {
+            // What is in memory counts as well.
+            self.seal_open(SealReason::Request);
+            return Ok(false);
+        }
+        if self.unsealed.is_some() {
+            return Ok(false);
+        }
+        let gapped: Vec<Item> = self
+            .spool
+            .items()
+            .iter()
+            .filter(|item| {
+                item.sealed.batch().is_some_and(|batch| {
+                    to.covers(&batch.content.first_sequence_number)
+                        && !from.covers(&batch.content.last_sequence_number)
+                })
+            })
+            .cloned()
+            .collect();
+        for item in gapped {
+            self.repair(&item, &from, &to)?;
+        }
+        Ok(true)
+    }
+
+    fn repair(&mut self, item: &Item, from: &Position, to: &Position) -> Result<(), Trouble> {
+        let mut writer = BatchWriter::new(self.setup.settings.level);
+        let lines = self.spool.open_lines(item)?;
+        let wanted = |n: &crate::model::sequence::SequenceNumber| !from.covers(n) && to.covers(n);
+        if let Err(error) = recut(lines, wanted, &mut writer) {
+            tracing::error!(shard = %self.setup.shard.id, "records that a gap covers cannot be repaired: {error}");
+            return Ok(());
+        }
+        let Some(finished) = writer.finish() else { return Ok(()) };
+        let content = &finished.content;
+        let key = self.setup.settings.keys.repaired(
+            &self.setup.shard.id,
+            self.setup.stream.created,
+            &content.first_sequence_number,
+        );
+        let parts: Vec<&[u8]> = finished.parts.iter().map(Vec::as_slice).collect();
+        let local = std::path::Path::new("damaged").join(&self.setup.folder);
+        let local = local.join(format!("{}.ndjson.gz", content.first_sequence_number));
+        self.ports.disk.write(&local, &parts)?;
+        let attributes = Attributes {
+            content_type: "application/gzip",
+            sha256: content.sha256.clone(),
+            metadata: self.metadata(content, None),
+            data: true,
+        };
+        let body = PutBody::File { path: &local, len: content.size };
+        self.ports.store.put_if_absent(&key, body, &attributes, &self.stop)?;
+        tracing::error!(
+            shard = %self.setup.shard.id,
+            records = content.records,
+            key,
+            "another keeper recorded a gap over records that this one holds; they were put under _repaired/ \
+             and kept under damaged/"
+        );
+        Ok(())
+    }
+
+    fn keep_copy(&self, settling: &Settling, object: &SeenObject, notice: &Notice) -> Result<(), Trouble> {
+        let (Some(lines), Some(batch)) = (&object.lines, settling.batch()) else { return Ok(()) };
+        if self.setup.settings.keep_copies {
+            let sidecar = serde_json::to_vec_pretty(notice).map_err(std::io::Error::from)?;
+            crate::spool::copies::put_copy(&*self.ports.disk, &batch.key, &lines.path, &sidecar)?;
+            self.ports.probe.reached(CrashPoint::AfterLocalCopy);
+        }
+        Ok(())
+    }
+
+    fn log_archived(&self, settling: &Settling, seen: &Seen) {
+        let shard = &self.setup.shard.id;
+        match (&settling.stored.entry.body, seen) {
+            (Body::Batch(batch), Seen::Object(object)) => tracing::info!(
+                shard = %shard,
+                serial = settling.serial(),
+                key = batch.key,
+                records = batch.records,
+                bytes = object.size,
+                reason = batch.sealed_by.as_str(),
+                lag_ms = object.lines.as_ref().map_or(0, |lines| lines.millis_behind_latest),
+                "archived"
+            ),
+            (Body::Gap(gap), _) => {
+                self.ports.meter.count(Counter::Gaps, 1);
+                tracing::error!(
+                    shard = %shard,
+                    serial = settling.serial(),
+                    from = %gap.from,
+                    to = %gap.to,
+                    why = gap.why.as_str(),
+                    certain = gap.certain,
+                    "a gap was recorded"
+                );
+            }
+            (Body::End(_), _) => {
+                tracing::info!(shard = %shard, serial = settling.serial(), "the shard's end is archived")
+            }
+            (Body::Batch(_) | Body::Begin(_), _) => {}
+        }
+    }
+
+    /// What is announced of the entry; an expired object is not.
+    fn notice(&self, settling: &Settling, seen: &Seen) -> Option<Notice> {
+        let entry = &settling.stored.entry;
+        let origin = Origin {
+            stream: entry.stream.clone(),
+            stream_arn: entry.stream_arn.clone(),
+            stream_created: entry.stream_created,
+            shard: entry.shard.clone(),
+            serial: entry.serial,
+            bucket: self.setup.settings.bucket.clone(),
+        };
+        let about = match (&entry.body, seen) {
+            (Body::Batch(batch), Seen::Object(object)) => {
+                About::Batch(Box::new(self.batch_notice(origin, batch, object)))
+            }
+            (Body::Gap(gap), _) => About::Gap(Box::new(GapNotice { origin, gap: gap.clone() })),
+            (Body::End(end), _) => About::End(Box::new(EndNotice { origin, children: end.children.clone() })),
+            (Body::Batch(_) | Body::Begin(_), _) => return None,
+        };
+        Some(Notice { version: FORMAT_VERSION, about })
+    }
+
+    fn batch_notice(&self, origin: Origin, batch: &BatchBody, object: &SeenObject) -> BatchNotice {
+        BatchNotice {
+            url: format!("s3://{}/{}", origin.bucket, batch.key),
+            origin,
+            key: batch.key.clone(),
+            etag: object.stored.etag.clone(),
+            version_id: object.stored.version_id.clone(),
+            sha256: object.sha256.clone(),
+            size: object.size,
+            content_sha256: batch.content_sha256.clone(),
+            content_size: batch.content_size,
+            records: batch.records,
+            first_sequence_number: batch.first_sequence_number.clone(),
+            last_sequence_number: batch.last_sequence_number.clone(),
+            first_arrival: batch.first_arrival,
+            last_arrival: batch.last_arrival,
+            parents: self.setup.shard.parents.clone(),
+            sealed_by: batch.sealed_by,
+            millis_behind_latest: object.lines.as_ref().map_or(0, |lines| lines.millis_behind_latest),
+        }
+    }
+
+    pub(super) fn object_attributes(
+        &self,
+        settling: &Settling,
+        batch: &BatchBody,
+        content: &Content,
+    ) -> Attributes {
+        debug_assert_eq!(content.content_sha256, batch.content_sha256);
+        Attributes {
+            content_type: "application/gzip",
+            sha256: content.sha256.clone(),
+            metadata: self.metadata(content, Some(settling.serial())),
+            data: true,
+        }
+    }
+
+    pub(super) fn void_attributes(&self, settling: &Settling, batch: &BatchBody) -> Attributes {
+        let sha256 = sha256_hex(&EMPTY_GZIP);
+        let content = Content {
+            first_sequence_number: batch.first_sequence_number.clone(),
+            last_sequence_number: batch.last_sequence_number.clone(),
+            records: 0,
+            first_arrival: batch.first_arrival,
+            last_arrival: batch.last_arrival,
+            content_size: 0,
+            content_sha256: sha256_hex(b""),
+            size: EMPTY_GZIP.len() as u64,
+            sha256: sha256.clone(),
+        };
+        let mut metadata = self.metadata(&content, Some(settling.serial()));
+        metadata.push(("keeper-void", "1".to_owned()));
+        Attributes { content_type: "application/gzip", sha256, metadata, data: true }
+    }
+
+    fn metadata(&self, content: &Content, serial: Option<u64>) -> Vec<(&'static str, String)> {
+        let mut metadata = vec![
+            ("keeper-version", FORMAT_VERSION.to_string()),
+            ("keeper-stream", self.setup.stream.name.clone()),
+            ("keeper-stream-created", self.setup.stream.created.to_string()),
+            ("keeper-shard", self.setup.shard.id.to_string()),
+        ];
+        metadata.extend(serial.map(|serial| ("keeper-serial", serial.to_string())));
+        metadata.extend([
+            ("keeper-first-sequence-number", content.first_sequence_number.to_string()),
+            ("keeper-last-sequence-number", content.last_sequence_number.to_string()),
+            ("keeper-records", content.records.to_string()),
+            ("keeper-content-size", content.content_size.to_string()),
+            ("keeper-content-sha256", content.content_sha256.clone()),
+            ("keeper-sha256", content.sha256.clone()),
+            ("keeper-first-arrival", content.first_arrival.to_string()),
+            ("keeper-last-arrival", content.last_arrival.to_string()),
+        ]);
+        metadata
+    }
+}

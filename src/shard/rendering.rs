@@ -1,0 +1,226 @@
+//! Rendering: from sealed items to the lines of an entry, trimmed as they are put.
+//!
+//! Owns what of a sealed item still has to be archived. A spool file is never rewritten: what is
+//! cut from it goes into a file of its own.
+
+use std::io::{self, Read};
+
+use super::delivery::{Claim, Delivery, Lines, Trouble, Turn};
+use super::position::Archived;
+use super::worker::ShardWorker;
+use crate::codec::reader::{ReadError, inspect, recut};
+use crate::codec::writer::BatchWriter;
+use crate::model::batch::{Compression, Content, Format};
+use crate::model::ledger::{BatchBody, Body, GapBody};
+use crate::model::metric::Service;
+use crate::model::rules::Rule;
+use crate::model::sealed::{SealedBatch, SealedKind};
+use crate::model::sequence::{Position, SequenceNumber};
+use crate::ports::StoreError;
+use crate::spool::items::Item;
+
+const NOT_AS_SEALED: &str = "its lines are not those that were sealed";
+
+impl ShardWorker {
+    /// Composes the entry for the next sealed item.
+    pub(super) fn claim_item(&mut self, archived: &Archived, item: &Item) -> Result<Turn, Trouble> {
+        let (body, lines) = match &item.sealed.kind {
+            SealedKind::Gap(gap) => {
+                let after = archived.known.last_record.clone();
+                (Body::Gap(GapBody { after, ..gap.clone() }), None)
+            }
+            SealedKind::End(end) => (Body::End(end.clone()), None),
+            SealedKind::Batch(batch) => {
+                let Some(lines) = self.lines_after(&archived.known.position, item, batch)? else {
+                    return Ok(Turn::to(Delivery::Ready));
+                };
+                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines.content))), Some(lines))
+            }
+        };
+        let composed = self.ledger.compose(Self::predecessor(archived), body, self.ports.clock.now())?;
+        Ok(Turn::to(Delivery::Claiming(Claim { composed, lines })))
+    }
+
+    fn batch_body(&self, archived: &Archived, batch: &SealedBatch, content: &Content) -> BatchBody {
+        let settings = &self.setup.settings;
+        let form = (Format::Envelope, Compression::Gzip);
+        let own_hour = content.first_arrival.hour();
+        // A closed hour stays closed when arrival times go backwards.
+        let hour = archived.hour.map_or(own_hour, |before| before.max(own_hour));
+        let first = &content.first_sequence_number;
+        BatchBody {
+            key: settings.keys.object(settings.layout, hour, &self.setup.shard.id, first, form),
+            hour,
+            format: form.0,
+            compression: form.1,
+            deaggregate: batch.deaggregate,
+            first_sequence_number: first.clone(),
+            last_sequence_number: content.last_sequence_number.clone(),
+            records: content.records,
+            content_size: content.content_size,
+            content_sha256: content.content_sha256.clone(),
+            first_arrival: content.first_arrival,
+            last_arrival: content.last_arrival,
+            sealed_by: batch.sealed_by,
+            previous_object_sha256: archived.last_object_sha256.clone(),
+        }
+    }
+
+    /// The lines of an item that lie behind `position`; `None` if the item was damaged and is gone.
+    fn lines_after(
+        &mut self,
+        position: &Position,
+        item: &Item,
+        batch: &SealedBatch,
+    ) -> Result<Option<Lines>, Trouble> {
+        let trimming = position.covers(&batch.content.first_sequence_number)
+            && self.setup.settings.rules.hold(Rule::TrimSpoolAsItIsPut);
+        if trimming {
+            let content = self.render(std::slice::from_ref(item), |n| !position.covers(n))?;
+            return Ok(content.map(|content| self.rendered(content, batch.millis_behind_latest)));
+        }
+        if !item.inspected {
+            match self.read_item(item, inspect)? {
+                Ok(content) if content == batch.content => self.spool.mark_inspected(item),
+                Ok(_) => return self.damaged(item, NOT_AS_SEALED).map(|()| None),
+                Err(reason) => return self.damaged(item, &reason).map(|()| None),
+            }
+        }
+        Ok(Some(self.sealed_lines(item, batch)))
+    }
+
+    fn sealed_lines(&self, item: &Item, batch: &SealedBatch) -> Lines {
+        Lines {
+            path: self.spool.path(item),
+            content: batch.content.clone(),
+            millis_behind_latest: batch.millis_behind_latest,
+        }
+    }
+
+    pub(super) fn rendered(&self, content: Content, millis_behind_latest: u64) -> Lines {
+        Lines { path: self.spool.rendered_path(), content, millis_behind_latest }
+    }
+
+    /// Writes the lines of `items` that `keep` keeps into the file for rendered lines; `None` if
+    /// none are left, or an item was damaged and set aside.
+    fn render(
+        &mut self,
+        items: &[Item],
+        keep: impl Fn(&SequenceNumber) -> bool,
+    ) -> Result<Option<Content>, Trouble> {
+        let mut writer = BatchWriter::new(self.setup.settings.level);
+        for item in items {
+            // Items may overlap: what an earlier one gave is not given twice.
+            let given = writer.last().cloned();
+            let wanted = |n: &SequenceNumber| keep(n) && given.as_ref().is_none_or(|given| n > given);
+            if let Err(reason) = self.read_item(item, |lines| recut(lines, wanted, &mut writer))? {
+                self.damaged(item, &reason)?;
+                return Ok(None);
+            }
+        }
+        self.write_rendered(&mut writer)
+    }
+
+    pub(super) fn write_rendered(&mut self, writer: &mut BatchWriter) -> Result<Option<Content>, Trouble> {
+        let Some(finished) = writer.finish() else { return Ok(None) };
+        let parts: Vec<&[u8]> = finished.parts.iter().map(Vec::as_slice).collect();
+        self.ports.disk.write(&self.spool.rendered_path(), &parts)?;
+        Ok(Some(finished.content))
+    }
+
+    /// Reads an item's lines: the inner error is damage, the outer one a disk that does not answer.
+    fn read_item<T>(
+        &self,
+        item: &Item,
+        read: impl FnOnce(Box<dyn Read + Send>) -> Result<T, ReadError>,
+    ) -> Result<Result<T, String>, Trouble> {
+        let lines = match self.spool.open_lines(item) {
+            Ok(lines) => lines,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        match read(lines) {
+            Ok(value) => Ok(Ok(value)),
+            Err(ReadError::Source { cause, .. }) => Err(cause.into()),
+            Err(damage) => Ok(Err(damage.to_string())),
+        }
+    }
+
+    fn damaged(&mut self, item: &Item, reason: &str) -> Result<(), Trouble> {
+        let told = self.spool.set_item_aside(item, reason)?;
+        self.shared.quota.remove(item.bytes());
+        tracing::error!(shard = %self.setup.shard.id, "{told}");
+        self.ports.meter.error(Service::Disk, "damaged");
+        // The records are missing from the spool now: reading starts over from the ledger.
+        if self.writer.is_empty() {
+            self.reading = None;
+        }
+        Ok(())
+    }
+
+    /// Renders exactly the records that another's (or our own earlier) entry claims, if they are
+    /// all in the spool.
+    pub(super) fn render_from_spool(&mut self, batch: &BatchBody) -> Result<Option<Lines>, Trouble> {
+        if let Some(lines) = self.own_lines_of(batch) {
+            return Ok(Some(lines));
+        }
+        let (first, last) = (&batch.first_sequence_number, &batch.last_sequence_number);
+        let items: Vec<Item> = self
+            .spool
+            .items()
+            .iter()
+            .filter(|item| {
+                item.sealed.batch().is_some_and(|own| {
+                    own.deaggregate == batch.deaggregate
+                        && own.content.first_sequence_number <= *last
+                        && own.content.last_sequence_number >= *first
+                })
+            })
+            .cloned()
+            .collect();
+        let begins = items.iter().any(|item| item.first().is_some_and(|own| own <= first));
+        if !begins {
+            return Ok(None);
+        }
+        let content = self.render(&items, |n| n >= first && n <= last)?;
+        Ok(content
+            .filter(|content| {
+                content.content_sha256 == batch.content_sha256 && content.records == batch.records
+            })
+            .map(|content| self.rendered(content, 0)))
+    }
+
+    /// The sealed item that holds exactly the entry's lines, if one does.
+    pub(super) fn own_lines_of(&self, batch: &BatchBody) -> Option<Lines> {
+        let own = |item: &&Item| {
+            item.sealed.batch().is_some_and(|own| own.content.content_sha256 == batch.content_sha256)
+        };
+        let item = self.spool.items().iter().find(own)?;
+        item.sealed.batch().map(|own| self.sealed_lines(item, own))
+    }
+
+    /// S3 refused a body, or it could not be read: if the item's lines on disk are not what was
+    /// sealed, it is set aside; the entry is then rendered from the stream.
+    pub(super) fn suspect(&mut self, lines: &Lines, error: &StoreError) -> Result<(), Trouble> {
+        let item = self.spool.items().iter().find(|item| self.spool.path(item) == lines.path).cloned();
+        let Some(item) = item else { return Ok(()) };
+        match self.read_item(&item, inspect)? {
+            Ok(content) if content == lines.content => {
+                tracing::warn!(shard = %self.setup.shard.id, "{error}; the sealed lines are whole, they are put again");
+                Ok(())
+            }
+            Ok(_) => self.damaged(&item, NOT_AS_SEALED),
+            Err(reason) => self.damaged(&item, &reason),
+        }
+    }
+
+    /// Removes sealed items all of which are archived.
+    pub(super) fn drop_covered(&mut self, archived: &Archived) -> io::Result<()> {
+        let covered = |item: &&Item| item.is_covered_by(&archived.known.position);
+        while let Some(item) = self.spool.items().iter().find(covered).cloned() {
+            let bytes = self.spool.remove(&item)?;
+            self.shared.quota.remove(bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,358 @@
+//! An entry without its object: completed by whoever can render exactly its records, or voided
+//! when they are gone for good.
+
+use std::time::Duration;
+
+use super::delivery::{Claim, Delivery, Settling, Trouble, Turn};
+use super::position::Archived;
+use super::setup::{Mode, Outcome};
+use super::worker::ShardWorker;
+use crate::codec::aggregate::for_each_user_record;
+use crate::codec::writer::BatchWriter;
+use crate::model::batch::{Compression, Format};
+use crate::model::ledger::{BatchBody, Body, GapBody, GapCause};
+use crate::model::record::RawRecord;
+use crate::model::rules::Rule;
+use crate::model::sequence::SequenceNumber;
+use crate::model::timestamp::Timestamp;
+use crate::ports::{Body as PutBody, IteratorStart, Reply, Served, StreamErrorKind};
+
+/// A claimed batch being read again from the stream.
+pub(super) struct Rereading {
+    purpose: Purpose,
+    writer: BatchWriter,
+    iterator: Option<String>,
+    from_horizon: bool,
+    due: Duration,
+    empty_replies: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Render the entry's records.
+    Complete,
+    /// Its object is void: find the first record that can still be read.
+    Resume,
+}
+
+/// What one reply brought.
+enum Found {
+    More,
+    /// The last record of the entry was read.
+    Whole,
+    /// The first record at or after the asked one is another, or there is none.
+    Other(Option<RawRecord>),
+}
+
+const EMPTY_REPLIES: u32 = 20;
+
+impl ShardWorker {
+    /// The entry's object is not there. Expired, to be put by us, or still to be waited for?
+    pub(super) fn missing_object(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
+        if self.has_expired(&settling)? {
+            return Ok(Turn::to(Delivery::Recording(settling, super::delivery::Seen::Expired)));
+        }
+        let own = settling.stored.entry.host == self.setup.settings.host;
+        let patience = settling.since + self.setup.settings.limits.max_age;
+        if !own && self.monotonic() < patience && self.setup.settings.rules.hold(Rule::WaitBeforeCompleting) {
+            return Ok(Turn::Wait(patience));
+        }
+        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
+            return Err(Trouble::Broken(format!(
+                "entry {} was written in another format by another version, and its object is missing; \
+                 run that version once to complete it",
+                settling.serial()
+            )));
+        }
+        if let Some(lines) = self.render_from_spool(batch)? {
+            return Ok(Turn::to(Delivery::Placing(settling, lines)));
+        }
+        if self.setup.mode == Mode::Drain {
+            // The stream is gone; only the writer's own spool can complete it.
+            return Ok(Turn::Wait(self.monotonic() + self.setup.settings.limits.max_age));
+        }
+        self.rereading = Some(self.new_rereading(Purpose::Complete));
+        Ok(Turn::to(Delivery::Rendering(settling)))
+    }
+
+    /// An object that was once seen and is missing has expired: a later entry proves that it was
+    /// seen, and the bucket's lifecycle that it may be gone.
+    fn has_expired(&self, settling: &Settling) -> Result<bool, Trouble> {
+        if !self.setup.settings.rules.hold(Rule::SeenThenMissingHasExpired) {
+            return Ok(false);
+        }
+        if self.ledger.exists(settling.serial() + 1, &self.stop)? {
+            return Ok(true);
+        }
+        let Some(expiry) = self.shared.shortest_expiry.get() else {
+            return Err(self
+                .busy("the bucket's lifecycle rules are not known yet", self.ledger.key(settling.serial())));
+        };
+        let age = self.ports.clock.now().since(settling.stored.entry.written_at);
+        Ok(expiry.is_some_and(|expiry| age >= expiry))
+    }
+
+    /// Whether the delivery waits for another keeper to complete its entry.
+    pub(super) fn waits_for_another_writer(&self) -> bool {
+        match &self.delivery {
+            Delivery::Settling(settling) => settling.stored.entry.host != self.setup.settings.host,
+            Delivery::Rendering(_) => true,
+            Delivery::Locating
+            | Delivery::Walking
+            | Delivery::Ready
+            | Delivery::Claiming(_)
+            | Delivery::Placing(..)
+            | Delivery::Recording(..)
+            | Delivery::Stopped => false,
+        }
+    }
+
+    fn new_rereading(&self, purpose: Purpose) -> Rereading {
+        Rereading {
+            purpose,
+            writer: BatchWriter::new(self.setup.settings.level),
+            iterator: None,
+            from_horizon: false,
+            due: self.monotonic().max(self.read_due),
+            empty_replies: 0,
+        }
+    }
+
+    /// The newest entry's object is void: looks for what can still be read after it.
+    pub(super) fn begin_loss(&mut self, archived: &Archived, batch: &BatchBody) -> Result<Turn, Trouble> {
+        let stored = self
+            .ledger
+            .fetch(archived.serial, &self.stop)?
+            .ok_or_else(|| Trouble::Broken(format!("entry {} is gone from the ledger", archived.serial)))?;
+        tracing::debug!(key = batch.key, "looking for what can still be read after a void");
+        self.rereading = Some(self.new_rereading(Purpose::Resume));
+        Ok(Turn::to(Delivery::Rendering(Settling { stored, since: self.monotonic() })))
+    }
+
+    /// One call of reading the entry's records again.
+    pub(super) fn reread(&mut self, settling: Settling) -> Result<Turn, Trouble> {
+        let Some(batch) = settling.batch().cloned() else {
+            return Ok(Turn::to(Delivery::Settling(settling)));
+        };
+        let now = self.monotonic();
+        let Some(rereading) = &mut self.rereading else { return Ok(Turn::to(Delivery::Settling(settling))) };
+        if now < rereading.due {
+            return Ok(Turn::Wait(rereading.due));
+        }
+        let Some(iterator) = rereading.iterator.clone() else {
+            return self.reread_iterator(settling, &batch);
+        };
+        let shared = self.shared.clone();
+        let Some(_room) = shared.budget.room_for_reply() else {
+            return Ok(Turn::Wait(now + Duration::from_secs(1)));
+        };
+        let reply = match self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop) {
+            Ok(reply) => reply,
+            Err(error) => {
+                if let Some(rereading) = &mut self.rereading {
+                    rereading.iterator = None;
+                    rereading.writer.clear();
+                }
+                return Err(error.into());
+            }
+        };
+        match self.take_reread(&batch, &reply) {
+            Found::More => Ok(Turn::to(Delivery::Rendering(settling))),
+            Found::Whole => self.compare(settling, &batch),
+            Found::Other(first) => self.records_gone(settling, &batch, first.as_ref(), reply.at),
+        }
+    }
+
+    fn reread_iterator(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
+        let Some(rereading) = &mut self.rereading else { return Ok(Turn::to(Delivery::Settling(settling))) };
+        let start = if rereading.from_horizon {
+            IteratorStart::TrimHorizon
+        } else {
+            IteratorStart::At(batch.first_sequence_number.clone())
+        };
+        match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
+            Ok(served) => rereading.iterator = Some(served.value),
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument && !rereading.from_horizon => {
+                rereading.from_horizon = true;
+            }
+            Err(error) if error.kind == StreamErrorKind::NotFound => {
+                // An expired shard: nothing of it can be read, if the stream is still the same.
+                return self.records_gone(settling, batch, None, self.ports.clock.now());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Turn::to(Delivery::Rendering(settling)))
+    }
+
+    fn take_reread(&mut self, batch: &BatchBody, reply: &Served<Reply>) -> Found {
+        let pacing = self.setup.settings.pacing;
+        let retention = self.shared.retention();
+        let (deaggregate, range) = (batch.deaggregate, self.setup.shard.range);
+        let now = self.ports.clock.monotonic();
+        let Some(rereading) = &mut self.rereading else { return Found::More };
+        rereading.due = now + pacing.behind;
+        self.read_due = self.read_due.max(rereading.due);
+        for record in &reply.value.records {
+            let n = &record.sequence_number;
+            let wanted =
+                *n >= batch.first_sequence_number && rereading.writer.last().is_none_or(|last| n > last);
+            if !wanted {
+                continue;
+            }
+            if rereading.writer.is_empty()
+                && (rereading.purpose == Purpose::Resume || *n != batch.first_sequence_number)
+            {
+                // A void takes the place of the entry's first record; the next batch begins after it.
+                if rereading.purpose == Purpose::Resume && *n == batch.first_sequence_number {
+                    continue;
+                }
+                return Found::Other(Some(record.clone()));
+            }
+            if *n > batch.last_sequence_number {
+                return Found::Whole;
+            }
+            let writer = &mut rereading.writer;
+            for_each_user_record(record, range, deaggregate, &mut |user| writer.append(user));
+            if *n == batch.last_sequence_number {
+                return Found::Whole;
+            }
+        }
+        rereading.iterator.clone_from(&reply.value.next_iterator);
+        let at_tip = reply.value.millis_behind_latest == 0 || rereading.iterator.is_none();
+        if reply.value.records.is_empty() {
+            rereading.empty_replies += 1;
+        }
+        let lag = Duration::from_millis(reply.value.millis_behind_latest);
+        let hopeless = rereading.empty_replies >= EMPTY_REPLIES && lag >= retention.mul_f64(0.9);
+        match (at_tip, hopeless, rereading.writer.is_empty()) {
+            (true, _, false) => Found::Whole,
+            (true, _, true) if rereading.from_horizon => Found::Other(None),
+            (true, _, true) | (false, true, true) => {
+                rereading.from_horizon = true;
+                rereading.iterator = None;
+                rereading.empty_replies = 0;
+                Found::More
+            }
+            (false, _, _) => Found::More,
+        }
+    }
+
+    /// All that the stream gives between the entry's first and last record was read.
+    fn compare(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
+        let Some(mut rereading) = self.rereading.take() else {
+            return Ok(Turn::to(Delivery::Settling(settling)));
+        };
+        let content = self.write_rendered(&mut rereading.writer)?;
+        match content {
+            Some(content)
+                if content.content_sha256 == batch.content_sha256 && content.records == batch.records =>
+            {
+                let lines = self.rendered(content, 0);
+                tracing::info!(
+                    shard = %self.setup.shard.id,
+                    serial = settling.serial(),
+                    "completing an entry whose object was missing, from the stream"
+                );
+                Ok(Turn::to(Delivery::Placing(settling, lines)))
+            }
+            // Some were trimmed while they were read: then the first one is gone as well.
+            _ if !self.first_is_readable(batch)? => {
+                self.rereading = Some(self.new_rereading(Purpose::Complete));
+                Ok(Turn::to(Delivery::Rendering(settling)))
+            }
+            _ if self.setup.settings.rules.hold(Rule::MismatchStops) => Err(Trouble::Broken(format!(
+                "the records {} to {} of the stream are not what entry {} of the ledger ({}) claims: content {}",
+                batch.first_sequence_number,
+                batch.last_sequence_number,
+                settling.serial(),
+                self.ledger.key(settling.serial()),
+                batch.content_sha256,
+            ))),
+            _ => self.put_void(settling, batch),
+        }
+    }
+
+    fn first_is_readable(&self, batch: &BatchBody) -> Result<bool, Trouble> {
+        let start = IteratorStart::At(batch.first_sequence_number.clone());
+        let served = match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
+            Ok(served) => served,
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let reply = self.ports.stream.records(&self.setup.shard.id, &served.value, &self.stop)?;
+        let first = reply.value.records.first();
+        if first.is_none() && reply.value.millis_behind_latest > 0 {
+            return Err(self.busy("an empty reply told nothing of the records", batch.key.clone()));
+        }
+        Ok(first.is_some_and(|first| first.sequence_number == batch.first_sequence_number))
+    }
+
+    /// The entry's first record cannot be read any more.
+    fn records_gone(
+        &mut self,
+        settling: Settling,
+        batch: &BatchBody,
+        first: Option<&RawRecord>,
+        served: Timestamp,
+    ) -> Result<Turn, Trouble> {
+        let resuming = self.rereading.as_ref().is_some_and(|rereading| rereading.purpose == Purpose::Resume);
+        self.rereading = None;
+        let described = self.ports.stream.describe(&self.stop)?;
+        if !described.value.identity.is(&self.setup.stream) {
+            self.ended = Some(Outcome::StreamReplaced);
+            return Ok(Turn::to(Delivery::Settling(settling)));
+        }
+        if !resuming {
+            if self.ledger.exists(settling.serial() + 1, &self.stop)? {
+                return Ok(Turn::to(Delivery::Settling(settling)));
+            }
+            return self.put_void(settling, batch);
+        }
+        self.claim_loss(batch, first, served)
+    }
+
+    /// Takes the place of the object for good, so that nobody can put it after the gap is told.
+    fn put_void(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
+        if !self.setup.settings.rules.hold(Rule::VoidBeforeGap) {
+            return Ok(Turn::to(Delivery::Recording(settling, super::delivery::Seen::Void)));
+        }
+        tracing::error!(
+            shard = %self.setup.shard.id,
+            key = batch.key,
+            records = batch.records,
+            "an entry's object never came and its records are gone from the stream: it is voided, and a gap follows"
+        );
+        let attributes = self.void_attributes(&settling, batch);
+        self.ports.store.put_if_absent(&batch.key, PutBody::Bytes(&EMPTY_GZIP), &attributes, &self.stop)?;
+        // Stored or taken: what lies there now is looked at again.
+        Ok(Turn::to(Delivery::Settling(settling)))
+    }
+
+    /// The `lost` gap that follows a void. What this keeper holds sealed counts as readable.
+    fn claim_loss(
+        &mut self,
+        batch: &BatchBody,
+        first: Option<&RawRecord>,
+        served: Timestamp,
+    ) -> Result<Turn, Trouble> {
+        let Some(archived) = self.archived.clone() else { return Ok(Turn::to(Delivery::Locating)) };
+        let own = self.spool.items().iter().filter_map(|item| item.first());
+        let own = own.filter(|own| **own > batch.first_sequence_number).min().cloned();
+        let found: Option<SequenceNumber> = first.map(|first| first.sequence_number.clone());
+        let resumes_at = found.into_iter().chain(own).min();
+        let to = first.map_or(served, |first| first.arrival);
+        let body = Body::Gap(GapBody {
+            after: archived.known.last_record.clone(),
+            resumes_at,
+            why: GapCause::Lost,
+            certain: true,
+            from: batch.first_arrival.min(to),
+            to,
+        });
+        let composed = self.ledger.compose(Self::predecessor(&archived), body, self.ports.clock.now())?;
+        Ok(Turn::to(Delivery::Claiming(Claim { composed, lines: None })))
+    }
+}
+
+/// A gzip file that holds nothing: what every reader of a void sees.
+pub(super) const EMPTY_GZIP: [u8; 20] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -1,0 +1,134 @@
+//! Sealing: when the open batch ends, and how it becomes durable.
+
+use std::time::Duration;
+
+use super::open_batch::OpenBatch;
+use super::worker::{Activity, ShardWorker};
+use crate::model::batch::SealReason;
+use crate::model::sealed::{KnownPosition, Sealed, SealedBatch, SealedKind};
+use crate::ports::CrashPoint;
+
+/// The version of the spool's manifests.
+pub(super) const STATE_VERSION: u32 = 1;
+
+/// A batch that has ended in memory and that the disk has not taken yet.
+pub(super) struct Unsealed {
+    sealed: Sealed,
+    parts: Vec<Vec<u8>>,
+    reason: Option<SealReason>,
+}
+
+impl ShardWorker {
+    /// Seals the open batch if it is old enough, or asked for; tries again what the disk refused.
+    pub(super) fn seal_if_due(&mut self) -> Activity {
+        if self.unsealed.is_some() {
+            let now = self.monotonic();
+            return if now < self.disk_due {
+                Activity::NotBefore(self.disk_due)
+            } else {
+                self.write_unsealed()
+            };
+        }
+        let requested = self.take_seal_request();
+        if self.writer.is_empty() {
+            return Activity::Idle;
+        }
+        let due = self.open.since.unwrap_or(Duration::ZERO) + self.setup.settings.limits.max_age;
+        let reason = if self.is_stopping() {
+            SealReason::Shutdown
+        } else if requested {
+            SealReason::Request
+        } else if self.shared.budget.must_seal(&self.setup.shard.id) {
+            SealReason::Memory
+        } else if self.monotonic() >= due {
+            SealReason::Age
+        } else {
+            return Activity::NotBefore(due);
+        };
+        self.seal_open(reason)
+    }
+
+    /// Ends the open batch and writes it down, with the position that reading has reached.
+    pub(super) fn seal_open(&mut self, reason: SealReason) -> Activity {
+        let Some(reading) = &self.reading else { return Activity::Idle };
+        let reached = reading.at.clone();
+        let lag = reading.millis_behind_latest;
+        let OpenBatch { follows, hour, .. } = std::mem::take(&mut self.open);
+        self.ports.probe.reached(CrashPoint::BeforeSeal);
+        let finished = self.writer.finish();
+        self.shared.budget.set_batch(&self.setup.shard.id, 0);
+        let (Some(finished), Some(follows)) = (finished, follows) else { return Activity::Idle };
+        if let Some(reading) = &mut self.reading {
+            reading.hour = reading.hour.max(hour);
+        }
+        let kind = SealedKind::Batch(Box::new(SealedBatch {
+            content: finished.content,
+            sealed_by: reason,
+            deaggregate: self.setup.settings.deaggregate,
+            millis_behind_latest: lag,
+        }));
+        let sealed = self.sealed(&follows, reached.complete_to, kind);
+        self.unsealed = Some(Unsealed { sealed, parts: finished.parts, reason: Some(reason) });
+        self.write_unsealed()
+    }
+
+    /// Seals something without lines: a gap, or the shard's end.
+    pub(super) fn seal_mark(
+        &mut self,
+        follows: &KnownPosition,
+        complete_to: Option<crate::model::timestamp::Timestamp>,
+        kind: SealedKind,
+    ) -> Activity {
+        let sealed = self.sealed(follows, complete_to, kind);
+        self.unsealed = Some(Unsealed { sealed, parts: vec![], reason: None });
+        self.write_unsealed()
+    }
+
+    fn sealed(
+        &self,
+        follows: &KnownPosition,
+        complete_to: Option<crate::model::timestamp::Timestamp>,
+        kind: SealedKind,
+    ) -> Sealed {
+        Sealed {
+            version: STATE_VERSION,
+            stream_arn: self.setup.stream.arn.clone(),
+            stream_created: self.setup.stream.created,
+            shard: self.setup.shard.id.clone(),
+            follows: follows.position.clone(),
+            last_before: follows.last_record.clone(),
+            complete_to,
+            known_serial: self
+                .archived
+                .as_ref()
+                .map(|archived| archived.serial)
+                .or_else(|| self.checkpoint.as_ref().map(|saved| saved.serial)),
+            sealed_at: self.ports.clock.now(),
+            kind,
+        }
+    }
+
+    fn write_unsealed(&mut self) -> Activity {
+        let Some(unsealed) = self.unsealed.take() else { return Activity::Idle };
+        if let Err(error) = self.spool.seal(unsealed.sealed.clone(), &unsealed.parts, &*self.ports.probe) {
+            self.unsealed = Some(unsealed);
+            return self.disk_failed("sealing a batch", &error);
+        }
+        self.disk_works();
+        self.ports.probe.reached(CrashPoint::AfterSeal);
+        if let Some(reason) = unsealed.reason {
+            self.ports.meter.sealed(reason);
+        }
+        if let Some(batch) = unsealed.sealed.batch() {
+            self.shared.quota.add(batch.content.size);
+            tracing::debug!(
+                shard = %self.setup.shard.id,
+                records = batch.content.records,
+                bytes = batch.content.content_size,
+                reason = batch.sealed_by.as_str(),
+                "sealed a batch"
+            );
+        }
+        Activity::Acted
+    }
+}

@@ -1,0 +1,293 @@
+//! Was anything trimmed? Asked when what lies behind the position may be older than the stream's
+//! retention, or a call says that the position is gone.
+//!
+//! ```text
+//! Describe ──▶ Look ──▶ Ask ──returned──▶ no gap
+//!  same          │       │ position gone, or empty for long
+//!  creation?     ▼       ▼
+//!          the ledger  Horizon ──▶ gap up to the first record there
+//!          is further
+//! ```
+
+use std::time::Duration;
+
+use super::delivery::Delivery;
+use super::setup::Outcome;
+use super::worker::{Activity, ShardWorker};
+use crate::model::batch::SealReason;
+use crate::model::ledger::{Begin, GapBody, GapCause};
+use crate::model::record::RawRecord;
+use crate::model::rules::Rule;
+use crate::model::sealed::SealedKind;
+use crate::model::sequence::{Position, SequenceNumber};
+use crate::model::timestamp::Timestamp;
+use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
+
+/// The test under way.
+pub(super) struct TrimmedTest {
+    stage: Stage,
+    started: Duration,
+    pub(super) iterator: Option<String>,
+    empty_replies: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Describe,
+    Look,
+    Ask,
+    Horizon,
+}
+
+/// Empty replies that say to be a retention behind before the position counts as gone; some
+/// streams answer so instead of refusing it.
+const EMPTY_REPLIES: u32 = 20;
+
+impl ShardWorker {
+    /// Begins the test; the open batch is sealed first, so that what is asked for is sealed.
+    pub(super) fn start_test(&mut self) -> Activity {
+        if !self.writer.is_empty() {
+            self.seal_open(SealReason::Request);
+        }
+        let started = self.monotonic();
+        if let Some(reading) = &mut self.reading {
+            reading.iterator = None;
+            reading.test =
+                Some(TrimmedTest { stage: Stage::Describe, started, iterator: None, empty_replies: 0 });
+        }
+        Activity::Acted
+    }
+
+    /// One call of the test.
+    pub(super) fn test_step(&mut self) -> Result<Activity, StreamError> {
+        let Some((stage, started)) = self
+            .reading
+            .as_ref()
+            .and_then(|reading| reading.test.as_ref())
+            .map(|test| (test.stage, test.started))
+        else {
+            return Ok(Activity::Idle);
+        };
+        match stage {
+            Stage::Describe => {
+                let served = self.ports.stream.describe(&self.stop)?;
+                if !served.value.identity.is(&self.setup.stream) {
+                    return Ok(self.leave_stream());
+                }
+                self.shared.set_retention(served.value.retention);
+                Ok(self.enter(Stage::Look))
+            }
+            Stage::Look => Ok(self.look_again(started)),
+            Stage::Ask | Stage::Horizon => self.ask(stage),
+        }
+    }
+
+    fn enter(&mut self, stage: Stage) -> Activity {
+        if let Some(test) = self.reading.as_mut().and_then(|reading| reading.test.as_mut()) {
+            test.stage = stage;
+            test.iterator = None;
+            test.empty_replies = 0;
+        }
+        Activity::Acted
+    }
+
+    /// Another keeper may have archived further; without an answer from the bucket reading goes on.
+    fn look_again(&mut self, started: Duration) -> Activity {
+        let away = self.delivery_backoff.failures() > 0 || self.shared.begin.get().is_none();
+        if away
+            || matches!(self.delivery, Delivery::Stopped)
+            || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap)
+        {
+            return self.enter(Stage::Ask);
+        }
+        if self.looked_at.is_some_and(|looked| looked >= started) {
+            let further = match (&self.archived, &self.reading) {
+                (Some(archived), Some(reading)) => archived.known.position > reading.at.position,
+                _ => false,
+            };
+            if further {
+                self.reading = None;
+                return Activity::Acted;
+            }
+            return self.enter(Stage::Ask);
+        }
+        if matches!(self.delivery, Delivery::Ready) {
+            self.delivery = Delivery::Walking;
+        }
+        Activity::NotBefore(self.monotonic() + Duration::from_millis(200))
+    }
+
+    /// The record that must still be there if nothing after it was trimmed.
+    fn asked_for(&self) -> Option<SequenceNumber> {
+        let reading = self.reading.as_ref()?;
+        if !self.setup.settings.rules.hold(Rule::AskForLastSealed) {
+            return self.archived.as_ref()?.known.last_record.clone();
+        }
+        match &reading.at.position {
+            Position::Before(n) | Position::After(n) => Some(n.clone()),
+            Position::Start | Position::End => None,
+        }
+    }
+
+    fn ask(&mut self, stage: Stage) -> Result<Activity, StreamError> {
+        let asked = self.asked_for();
+        let Some(test) = self.reading.as_ref().and_then(|reading| reading.test.as_ref()) else {
+            return Ok(Activity::Idle);
+        };
+        let Some(iterator) = test.iterator.clone() else { return self.test_iterator(stage, asked) };
+        let reply = self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop)?;
+        self.reading_works(&reply);
+        let found = reply.value.records.iter().find(|record| match (&asked, &self.reading) {
+            (Some(asked), _) => record.sequence_number >= *asked,
+            (None, Some(reading)) => !reading.at.position.covers(&record.sequence_number),
+            (None, None) => false,
+        });
+        match found {
+            Some(first) if asked.as_ref() == Some(&first.sequence_number) => Ok(self.nothing_trimmed(reply)),
+            Some(first) => {
+                let first = first.clone();
+                Ok(self.seal_gap(Some(&first), reply.at))
+            }
+            None => Ok(self.nothing_found(stage, &reply)),
+        }
+    }
+
+    fn test_iterator(
+        &mut self,
+        stage: Stage,
+        asked: Option<SequenceNumber>,
+    ) -> Result<Activity, StreamError> {
+        let start = match (stage, asked) {
+            (Stage::Horizon, Some(_)) => IteratorStart::TrimHorizon,
+            (_, Some(asked)) => IteratorStart::At(asked),
+            (_, None) => self.iterator_start().unwrap_or(IteratorStart::TrimHorizon),
+        };
+        match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
+            Ok(served) => {
+                if let Some(test) = self.reading.as_mut().and_then(|reading| reading.test.as_mut()) {
+                    test.iterator = Some(served.value);
+                }
+                Ok(Activity::Acted)
+            }
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument && stage == Stage::Ask => {
+                Ok(self.enter(Stage::Horizon))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn nothing_trimmed(&mut self, reply: Served<Reply>) -> Activity {
+        if let Some(reading) = &mut self.reading {
+            reading.test = None;
+            reading.from_horizon = false;
+        }
+        self.absorb(reply)
+    }
+
+    /// No record yet: asked again, given up, or there is none.
+    fn nothing_found(&mut self, stage: Stage, reply: &Served<Reply>) -> Activity {
+        let lag = Duration::from_millis(reply.value.millis_behind_latest);
+        let retention = self.shared.retention();
+        let Some(test) = self.reading.as_mut().and_then(|reading| reading.test.as_mut()) else {
+            return Activity::Idle;
+        };
+        if lag.is_zero() || reply.value.next_iterator.is_none() {
+            return if stage == Stage::Ask {
+                self.enter(Stage::Horizon)
+            } else {
+                self.seal_gap(None, reply.at)
+            };
+        }
+        test.iterator.clone_from(&reply.value.next_iterator);
+        if reply.value.records.is_empty() {
+            test.empty_replies += 1;
+        }
+        if stage == Stage::Ask && test.empty_replies >= EMPTY_REPLIES && lag >= retention.mul_f64(0.9) {
+            return self.enter(Stage::Horizon);
+        }
+        Activity::Acted
+    }
+
+    /// What was asked for is gone. If all that could be missing was read before, nothing is lost
+    /// and reading goes on at the trim horizon; else the gap is sealed in its place.
+    fn seal_gap(&mut self, first: Option<&RawRecord>, served: Timestamp) -> Activity {
+        let stale = self.is_stale(served);
+        let started = self.archived.as_ref().and_then(|archived| archived.start);
+        let Some(reading) = &mut self.reading else { return Activity::Idle };
+        if !stale {
+            reading.test = None;
+            reading.from_horizon = true;
+            return Activity::Acted;
+        }
+        let hole = reading.hole.take();
+        let in_hole = hole.as_ref().and_then(|hole| hole.first.clone());
+        let found = first.map(|first| first.sequence_number.clone());
+        let resumes_at = match (found, in_hole) {
+            (Some(found), Some(sealed)) => Some(found.min(sealed)),
+            (found, sealed) => found.or(sealed),
+        };
+        let from = reading.at.complete_to.or(started.map(|start| match start.begin {
+            Begin::At(time) => time,
+            Begin::TrimHorizon(_) => start.written_at,
+        }));
+        let to = first.map_or(served, |first| first.arrival);
+        let gap = GapBody {
+            after: reading.at.last_record.clone(),
+            resumes_at,
+            why: GapCause::Trimmed,
+            certain: false,
+            from: from.unwrap_or(to).min(to),
+            to,
+        };
+        tracing::error!(
+            shard = %self.setup.shard.id,
+            after = gap.after.as_ref().map_or("", SequenceNumber::as_str),
+            resumes_at = gap.resumes_at.as_ref().map_or("", SequenceNumber::as_str),
+            from = %gap.from,
+            to = %gap.to,
+            "records may have been trimmed before they were read: a gap is recorded"
+        );
+        let follows = reading.at.clone();
+        if let (None, Some(hole)) = (&gap.resumes_at, &hole) {
+            self.spool.close_hole(hole, &follows.position);
+        }
+        let complete_to = gap.resumes_at.is_none().then_some(served);
+        self.reading = None;
+        self.seal_mark(&follows, complete_to, SealedKind::Gap(gap))
+    }
+
+    /// A shard that is not listed any more and has no `end`: what it still held is a gap.
+    pub(super) fn close_unlisted(&mut self) -> Activity {
+        match self.ports.stream.describe(&self.stop) {
+            Ok(served) if served.value.identity.is(&self.setup.stream) => {}
+            Ok(_) => {
+                self.ended = Some(Outcome::StreamReplaced);
+                return Activity::Acted;
+            }
+            Err(error) => {
+                self.delivery_backoff.next(&mut self.random);
+                self.delivery_due = self.monotonic() + Duration::from_secs(5);
+                self.trouble_reading(error.to_string());
+                return Activity::NotBefore(self.delivery_due);
+            }
+        }
+        let Some(archived) = &self.archived else { return Activity::Idle };
+        let follows = archived.known.clone();
+        let now = self.ports.clock.now();
+        let children = self.shared.children_of(&self.setup.shard.id);
+        let gap = GapBody {
+            after: follows.last_record.clone(),
+            resumes_at: None,
+            why: GapCause::Trimmed,
+            certain: false,
+            from: follows.complete_to.unwrap_or(now),
+            to: now,
+        };
+        tracing::error!(shard = %self.setup.shard.id, "the shard is not listed any more and was not read to its end: a gap is recorded");
+        let sealed = self.seal_mark(&follows, None, SealedKind::Gap(gap));
+        if self.unsealed.is_some() {
+            return sealed;
+        }
+        self.seal_mark(&follows, None, SealedKind::End(crate::model::ledger::EndBody { children }))
+    }
+}

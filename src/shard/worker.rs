@@ -1,0 +1,326 @@
+//! The worker: what one shard's thread owns, and which of its activities is due.
+//!
+//! Owns the order of activities and the end of the thread. The activities themselves are in
+//! `reading`, `sealing`, `delivery` and `announcing`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::delivery::Delivery;
+use super::open_batch::OpenBatch;
+use super::position::Archived;
+use super::reading::Reading;
+use super::rereading::Rereading;
+use super::sealing::Unsealed;
+use super::setup::{Mode, Next, Outcome, Ports, Setup, Shared};
+use crate::codec::writer::BatchWriter;
+use crate::ledger::Ledger;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::metric::{Gauge, Service};
+use crate::model::sequence::Position;
+use crate::ports::ShardState;
+use crate::retry::{Backoff, Pace};
+use crate::spool::items::SpoolItems;
+use crate::spool::outbox::Outbox;
+use crate::stop::{Stop, StopReason};
+
+/// What became of an activity that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// Something was done; look again at once.
+    Acted,
+    /// Nothing before this instant (monotonic).
+    NotBefore(Duration),
+    /// Nothing until something else changes.
+    Idle,
+}
+
+/// One shard's state machine; one thread turns it, step by step.
+pub struct ShardWorker {
+    pub(super) setup: Setup,
+    pub(super) ports: Ports,
+    pub(super) shared: Arc<Shared>,
+    pub(super) stop: Stop,
+    pub(super) random: fastrand::Rng,
+
+    pub(super) ledger: Ledger,
+    pub(super) spool: SpoolItems,
+    pub(super) outbox: Outbox,
+    pub(super) checkpoint: Option<Checkpoint>,
+
+    pub(super) writer: BatchWriter,
+    pub(super) open: OpenBatch,
+    pub(super) unsealed: Option<Unsealed>,
+    pub(super) reading: Option<Reading>,
+    pub(super) read_due: Duration,
+    pub(super) read_backoff: Backoff,
+
+    pub(super) archived: Option<Archived>,
+    pub(super) delivery: Delivery,
+    /// When the ledger was last seen to have no entry after the archived one.
+    pub(super) looked_at: Option<Duration>,
+    pub(super) rereading: Option<Rereading>,
+    pub(super) delivery_due: Duration,
+    pub(super) delivery_backoff: Backoff,
+    pub(super) publish_due: Duration,
+    pub(super) publish_backoff: Backoff,
+
+    pub(super) disk_due: Duration,
+    pub(super) disk_backoff: Backoff,
+    pub(super) troubles: Troubles,
+    pub(super) ended: Option<Outcome>,
+    seal_requests_seen: u64,
+    deliver_first: bool,
+}
+
+/// What keeps the shard from being read, archived or announced, in plain words.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    pub(super) reading: Option<String>,
+    pub(super) delivery: Option<String>,
+    pub(super) publishing: Option<String>,
+    pub(super) disk: Option<String>,
+}
+
+/// How many tries a drain gives a service that does not answer before it leaves the rest on disk.
+const DRAIN_FAILURES: u32 = 3;
+
+/// The wait when nothing has a time of its own; a nudge ends it.
+const LONG: Duration = Duration::from_secs(60);
+
+impl ShardWorker {
+    /// Opens what lies on this disk of the shard. Nothing remote is asked yet.
+    pub fn open(
+        setup: Setup,
+        ports: Ports,
+        shared: Arc<Shared>,
+        stop: Stop,
+        random: fastrand::Rng,
+    ) -> io::Result<Self> {
+        let (stream, shard) = (setup.stream.clone(), setup.shard.id.clone());
+        let is_own = |arn: &str, created: crate::model::timestamp::Timestamp| {
+            arn == stream.arn && created.as_seconds() == stream.created.as_seconds()
+        };
+        let (spool, damaged) = SpoolItems::open(ports.disk.clone(), &setup.folder, |sealed| {
+            sealed.shard == shard && is_own(&sealed.stream_arn, sealed.stream_created)
+        })?;
+        for told in &damaged {
+            tracing::error!(shard = %shard, "{told}");
+            ports.meter.error(Service::Disk, "damaged");
+        }
+        let checkpoint = ports.checkpoints.load(&setup.folder)?;
+        let checkpoint = checkpoint
+            .filter(|saved| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created));
+        let outbox = Outbox::open(ports.disk.clone(), &setup.folder)?;
+        let settings = &setup.settings;
+        let ledger = Ledger::new(
+            ports.store.clone(),
+            settings.keys.clone(),
+            setup.stream.clone(),
+            shard.clone(),
+            settings.host.clone(),
+        );
+        shared.quota.add(spool.bytes());
+        shared.budget.join(&shard, stop.clone());
+        let remote = || Backoff::new(Pace::REMOTE);
+        let mut worker = Self {
+            writer: BatchWriter::new(settings.level),
+            seal_requests_seen: shared.seal_requests(),
+            ledger,
+            spool,
+            outbox,
+            checkpoint,
+            open: OpenBatch::default(),
+            unsealed: None,
+            reading: None,
+            read_due: Duration::ZERO,
+            read_backoff: remote(),
+            archived: None,
+            delivery: Delivery::Locating,
+            looked_at: None,
+            rereading: None,
+            delivery_due: Duration::ZERO,
+            delivery_backoff: remote(),
+            publish_due: Duration::ZERO,
+            publish_backoff: remote(),
+            disk_due: Duration::ZERO,
+            disk_backoff: remote(),
+            troubles: Troubles::default(),
+            ended: None,
+            deliver_first: true,
+            setup,
+            ports,
+            shared,
+            stop,
+            random,
+        };
+        worker.spread_start();
+        worker.report_waiting();
+        Ok(worker)
+    }
+
+    /// Does the most urgent thing that is due, with at most about one remote call that changes something.
+    pub fn step(&mut self) -> Next {
+        if let Some(outcome) = self.finished() {
+            return Next::Done(outcome);
+        }
+        self.deliver_first = !self.deliver_first;
+        let mut soonest = self.monotonic() + LONG;
+        for turn in 0..5 {
+            let activity = match (turn, self.deliver_first) {
+                (0, _) => self.seal_if_due(),
+                (1, true) | (2, false) => self.deliver(),
+                (1, false) | (2, true) => self.read(),
+                (3, _) => self.announce(),
+                _ => self.save_idle_position(),
+            };
+            match activity {
+                Activity::Acted => {
+                    self.report();
+                    return self.finished().map_or(Next::Again, Next::Done);
+                }
+                Activity::NotBefore(due) => soonest = soonest.min(due),
+                Activity::Idle => {}
+            }
+        }
+        self.report();
+        Next::Wait(soonest.saturating_sub(self.monotonic()))
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        self.ports.clock.monotonic()
+    }
+
+    /// Whether a stop was asked for: nothing more is read.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.reason().is_some()
+    }
+
+    /// Whether there was a request to seal since it was last asked.
+    pub(super) fn take_seal_request(&mut self) -> bool {
+        let requests = self.shared.seal_requests();
+        std::mem::replace(&mut self.seal_requests_seen, requests) != requests
+    }
+
+    /// Whether the thread is to end, and why.
+    fn finished(&mut self) -> Option<Outcome> {
+        if let Some(outcome) = &self.ended {
+            return Some(outcome.clone());
+        }
+        let held = !self.writer.is_empty() || self.unsealed.is_some();
+        let delivered = self.spool.items().is_empty() && self.outbox_is_empty();
+        let settled = matches!(self.delivery, Delivery::Ready | Delivery::Stopped);
+        match self.stop.reason() {
+            Some(StopReason::Abandoned) => return Some(Outcome::Stopped),
+            Some(StopReason::StreamReplaced) if !held => return Some(Outcome::StreamReplaced),
+            Some(StopReason::Requested) if !held => {
+                let hopeless = self.delivery_backoff.failures() >= DRAIN_FAILURES
+                    || matches!(self.delivery, Delivery::Stopped | Delivery::Locating)
+                    || self.waits_for_another_writer();
+                let unannounced = !self.outbox_is_empty() && self.publish_backoff.failures() < DRAIN_FAILURES;
+                if (delivered && settled) || (hopeless && !unannounced) || self.archived.is_none() {
+                    return Some(Outcome::Stopped);
+                }
+                let all_put = self.spool.items().is_empty() && settled;
+                if all_put && !unannounced {
+                    return Some(Outcome::Stopped);
+                }
+            }
+            Some(_) | None => {}
+        }
+        let at_end = self.archived.as_ref().is_some_and(|archived| archived.known.position == Position::End);
+        if at_end && delivered && !held {
+            return Some(Outcome::Ended);
+        }
+        if self.setup.mode == Mode::Drain && delivered && matches!(self.delivery, Delivery::Ready) {
+            return Some(Outcome::Drained);
+        }
+        None
+    }
+
+    fn outbox_is_empty(&self) -> bool {
+        self.ports.notifier.is_none() || self.outbox.is_empty()
+    }
+
+    /// Where reading may go on from as far as this disk knows, without the ledger.
+    pub(super) fn has_local_position(&self) -> bool {
+        self.checkpoint.as_ref().is_some_and(|saved| saved.known.position != Position::Start)
+            || !self.spool.items().is_empty()
+    }
+
+    /// Spreads the first calls of many shards over a second.
+    fn spread_start(&mut self) {
+        self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up.mul_f64(self.random.f64());
+    }
+
+    fn report_waiting(&self) {
+        self.ports.meter.state(ShardState { activity: "waiting", due: None, troubles: vec![] });
+    }
+
+    /// Tells the meter how things stand.
+    fn report(&self) {
+        let meter = &self.ports.meter;
+        meter.set(Gauge::SpoolBytes, self.spool.bytes() as f64);
+        meter.set(Gauge::OutboxNotices, self.outbox.len() as f64);
+        let oldest_sealed = self
+            .spool
+            .items()
+            .iter()
+            .filter_map(|item| item.sealed.batch())
+            .map(|batch| batch.content.first_arrival)
+            .min();
+        let oldest = oldest_sealed.into_iter().chain(self.open.oldest_arrival).min();
+        let now = self.ports.clock.now();
+        meter.set(Gauge::DataFreshness, oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+        let troubles: Vec<String> =
+            [&self.troubles.disk, &self.troubles.reading, &self.troubles.delivery, &self.troubles.publishing]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+        let paused = self.shared.quota.is_full() || self.troubles.disk.is_some();
+        let activity = match (self.is_stopping(), self.reading.is_some()) {
+            (true, _) => "draining",
+            (false, _) if paused => "paused",
+            (false, true) => "reading",
+            (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
+            (false, false) => "waiting",
+        };
+        let pacing = self.setup.settings.pacing;
+        // Three polls and the deadline of one call.
+        let due =
+            (activity == "reading").then(|| self.read_due + 3 * pacing.caught_up + Duration::from_secs(20));
+        meter.state(ShardState { activity, due, troubles });
+    }
+
+    /// A disk operation failed: says so, and holds everything that needs the disk for a while.
+    pub(super) fn disk_failed(&mut self, what: &str, error: &io::Error) -> Activity {
+        let wait = self.disk_backoff.next(&mut self.random);
+        self.disk_due = self.monotonic() + wait;
+        let told = format!("{what} failed on this disk: {error}; reading pauses and goes on by itself");
+        self.ports
+            .meter
+            .error(Service::Disk, if error.kind() == io::ErrorKind::StorageFull { "full" } else { "io" });
+        if self.troubles.disk.as_ref() != Some(&told) {
+            tracing::error!(shard = %self.setup.shard.id, "{told}");
+        }
+        self.troubles.disk = Some(told);
+        Activity::NotBefore(self.disk_due)
+    }
+
+    /// A disk operation went well.
+    pub(super) fn disk_works(&mut self) {
+        self.disk_backoff.reset();
+        if self.troubles.disk.take().is_some() {
+            tracing::info!(shard = %self.setup.shard.id, "this disk takes writes again");
+        }
+    }
+}
+
+impl Drop for ShardWorker {
+    fn drop(&mut self) {
+        self.shared.budget.leave(&self.setup.shard.id);
+        self.shared.quota.remove(self.spool.bytes());
+    }
+}

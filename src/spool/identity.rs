@@ -1,0 +1,408 @@
+//! Whose state the directory holds: one keeper, one stream, one place in one bucket.
+//!
+//! Owns `identity.json`, and what becomes of the files of a stream that was deleted and made again:
+//! they move to folders that bear the old creation time, so that nothing of one creation is ever
+//! taken for the other's. Does not deliver what lies there: a shard that drains does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::set_aside;
+use crate::error::Failure;
+use crate::model::shard::{ShardId, StreamIdentity};
+use crate::model::timestamp::Timestamp;
+use crate::ports::Disk;
+
+const FILE: &str = "identity.json";
+const VERSION: u32 = 1;
+
+/// What `identity.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The version of the file's format.
+    pub version: u32,
+    /// Made once, at random: tells this state directory from others on the same host.
+    pub keeper: String,
+    /// The stream's name.
+    pub stream: String,
+    /// The stream's ARN.
+    pub stream_arn: String,
+    /// The creation whose files lie in the plain folders.
+    pub stream_created: Timestamp,
+    /// The archive's bucket.
+    pub bucket: String,
+    /// The archive's prefix.
+    pub prefix: String,
+}
+
+/// The state of an earlier creation of the stream that is still to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OldFolder {
+    /// Its name under `spool/` and `outbox/`: `{shard}@{creation, epoch seconds}`.
+    pub folder: String,
+    /// The shard.
+    pub shard: ShardId,
+    /// That creation.
+    pub created: Timestamp,
+}
+
+/// The directory is this stream's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What `identity.json` holds now.
+    pub identity: Identity,
+    /// Folders of earlier creations that still hold sealed items or notices.
+    pub old: Vec<OldFolder>,
+}
+
+/// Why the directory is not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsettled {
+    /// It holds something else's state: nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The disk failed; trying again goes on where it stopped.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
+
+impl Identity {
+    /// Of a keeper that has none yet; `random` makes its identifier.
+    pub fn new(stream: &StreamIdentity, bucket: &str, prefix: &str, random: &mut fastrand::Rng) -> Self {
+        Self {
+            version: VERSION,
+            keeper: format!("{:08x}", random.u32(..)),
+            stream: stream.name.clone(),
+            stream_arn: stream.arn.clone(),
+            stream_created: stream.created,
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// What the directory holds; `None` where there is nothing, or nothing readable.
+    pub fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        let bytes = disk.read(Path::new(FILE))?.unwrap_or_default();
+        Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|identity| identity.version == VERSION))
+    }
+
+    fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        disk.write(Path::new(FILE), &[&bytes])
+    }
+
+    fn refuse_other(&self, wanted: &Self) -> Result<(), Failure> {
+        let place = |of: &Self| format!("{} in s3://{}/{}", of.stream_arn, of.bucket, of.prefix);
+        let same = self.stream_arn == wanted.stream_arn
+            && self.bucket == wanted.bucket
+            && self.prefix == wanted.prefix;
+        if same {
+            return Ok(());
+        }
+        Err(Failure::failed(format!(
+            "the state directory holds the state of {}, not of {}\n\
+             set disk.state_dir to a directory of its own for each stream, bucket and prefix",
+            place(self),
+            place(wanted)
+        )))
+    }
+}
+
+/// Makes the directory `wanted`'s, or refuses. The keeper that it already has stays. Cut short
+/// anywhere, the next call goes on: files move first, `identity.json` is written last.
+pub fn settle(disk: &dyn Disk, wanted: Identity) -> Result<Settled, Unsettled> {
+    let found = Identity::read(disk)?;
+    if let Some(found) = &found {
+        found.refuse_other(&wanted)?;
+        if found.stream_created.as_seconds() == wanted.stream_created.as_seconds() {
+            return Ok(Settled { identity: found.clone(), old: old_folders(disk)? });
+        }
+        tracing::warn!(
+            stream = wanted.stream, before = %found.stream_created, now = %wanted.stream_created,
+            "the stream was deleted and made again: it gets new ledgers; what is sealed of the old one is delivered to the old ones"
+        );
+    } else if disk.read(Path::new(FILE))?.is_some() {
+        let kept = set_aside(disk, Path::new(FILE))?;
+        tracing::warn!(kept = %kept.display(), "a damaged identity.json was set aside and is written anew");
+    }
+    let moves = plan_moves(disk, found.as_ref(), &wanted)?;
+    for (from, to) in &moves {
+        if disk.read(to)?.is_some() {
+            set_aside(disk, to)?;
+        }
+        disk.rename(from, to)?;
+    }
+    for folder in moves.iter().filter_map(|(from, _)| from.parent()).collect::<BTreeSet<_>>() {
+        disk.remove_folder(folder)?;
+    }
+    let keeper = found.map_or_else(|| wanted.keeper.clone(), |found| found.keeper);
+    let identity = Identity { keeper, ..wanted };
+    identity.write(disk)?;
+    Ok(Settled { identity, old: old_folders(disk)? })
+}
+
+/// The stream that a checkpoint, a manifest or a notice belongs to; they all name it alike.
+#[derive(Deserialize)]
+struct Origin {
+    stream_arn: String,
+    stream_created: Timestamp,
+}
+
+fn origin(disk: &dyn Disk, path: &Path) -> io::Result<Option<Origin>> {
+    let bytes = disk.read(path)?.unwrap_or_default();
+    Ok(serde_json::from_slice(&bytes).ok())
+}
+
+/// Which files of the plain folders belong to an earlier creation, and where they go. Known from
+/// `identity.json`, all of them; without one, each file says it itself.
+fn plan_moves(
+    disk: &dyn Disk,
+    found: Option<&Identity>,
+    wanted: &Identity,
+) -> Result<Vec<(PathBuf, PathBuf)>, Unsettled> {
+    let mut moves = Vec::new();
+    for item in items(disk)? {
+        let created = match (found, &item.described_by) {
+            (Some(found), _) => found.stream_created,
+            (None, None) => continue,
+            (None, Some(description)) => match origin(disk, description)? {
+                None => continue,
+                Some(origin) => {
+                    let theirs = Identity { stream_arn: origin.stream_arn, ..wanted.clone() };
+                    theirs.refuse_other(wanted)?;
+                    origin.stream_created
+                }
+            },
+        };
+        if created.as_seconds() != wanted.stream_created.as_seconds() {
+            let seconds = created.as_seconds();
+            moves.extend(item.files.iter().map(|file| (file.clone(), item.moved(file, seconds))));
+        }
+    }
+    Ok(moves)
+}
+
+/// Files that belong together: a checkpoint, a notice, or a sealed batch with its manifest.
+#[derive(Default)]
+struct Item {
+    /// The shard's folder in which they lie; `None`: a checkpoint, which bears its name itself.
+    folder: Option<PathBuf>,
+    files: Vec<PathBuf>,
+    described_by: Option<PathBuf>,
+}
+
+impl Item {
+    fn moved(&self, file: &Path, seconds: i64) -> PathBuf {
+        let name = file.file_name().unwrap_or_default();
+        match &self.folder {
+            Some(folder) => PathBuf::from(format!("{}@{seconds}", folder.display())).join(name),
+            None => {
+                let shard = file.file_stem().unwrap_or_default().to_string_lossy();
+                file.with_file_name(format!("{shard}@{seconds}.json"))
+            }
+        }
+    }
+}
+
+/// Everything in the plain folders, that is, of no named creation.
+fn items(disk: &dyn Disk) -> io::Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for file in disk.list(Path::new("checkpoints"))? {
+        if !file.is_dir && file.name.ends_with(".json") && !file.name.contains('@') {
+            let path = Path::new("checkpoints").join(&file.name);
+            items.push(Item { folder: None, files: vec![path.clone()], described_by: Some(path) });
+        }
+    }
+    for kind in ["spool", "outbox"] {
+        for shard in disk.list(Path::new(kind))? {
+            if shard.is_dir && !shard.name.contains('@') {
+                items.extend(items_of(disk, &Path::new(kind).join(&shard.name))?);
+            }
+        }
+    }
+    Ok(items)
+}
+
+fn items_of(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Item>> {
+    let mut by_stem: BTreeMap<String, Item> = BTreeMap::new();
+    for file in disk.list(folder)?.into_iter().filter(|file| !file.is_dir) {
+        let stem = file.name.split('.').next().unwrap_or_default().to_owned();
+        let path = folder.join(&file.name);
+        let item = by_stem.entry(stem).or_default();
+        item.folder = Some(folder.to_owned());
+        if file.name.ends_with(".json") {
+            item.described_by = Some(path.clone());
+        }
+        item.files.push(path);
+    }
+    Ok(by_stem.into_values().collect())
+}
+
+/// The folders of earlier creations that still hold something; empty ones go.
+fn old_folders(disk: &dyn Disk) -> io::Result<Vec<OldFolder>> {
+    let mut old = BTreeSet::new();
+    for kind in ["spool", "outbox"] {
+        for found in disk.list(Path::new(kind))?.into_iter().filter(|found| found.is_dir) {
+            let Some((shard, seconds)) = found.name.rsplit_once('@') else { continue };
+            let Ok(seconds) = seconds.parse::<i64>() else { continue };
+            let folder = Path::new(kind).join(&found.name);
+            let files = disk.list(&folder)?;
+            if files.is_empty() {
+                disk.remove_folder(&folder)?;
+                continue;
+            }
+            // The name has whole seconds; entries of that ledger bear the exact time.
+            let mut created = Timestamp::from_seconds(seconds);
+            if let Some(file) = files.iter().find(|file| file.name.ends_with(".json"))
+                && let Some(origin) = origin(disk, &folder.join(&file.name))?
+                && origin.stream_created.as_seconds() == seconds
+            {
+                created = origin.stream_created;
+            }
+            old.insert((found.name.clone(), ShardId::new(shard), created));
+        }
+    }
+    let mut folders: Vec<OldFolder> = Vec::new();
+    for (folder, shard, created) in old {
+        match folders.last_mut() {
+            // Spool and outbox of one shard; the later time is the exact one.
+            Some(last) if last.folder == folder => last.created = last.created.max(created),
+            _ => folders.push(OldFolder { folder, shard, created }),
+        }
+    }
+    Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::LocalDisk;
+
+    const ARN: &str = "arn:aws:kinesis:eu-central-1:1:stream/clicks";
+
+    fn wanted(created_millis: i64) -> Identity {
+        let stream = StreamIdentity {
+            name: "clicks".into(),
+            arn: ARN.into(),
+            created: Timestamp::from_millis(created_millis),
+        };
+        Identity::new(&stream, "bucket", "p/", &mut fastrand::Rng::with_seed(3))
+    }
+
+    fn disk() -> (tempfile::TempDir, LocalDisk) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path());
+        (folder, disk)
+    }
+
+    fn lay(disk: &LocalDisk, path: &str, created_millis: i64) {
+        let created = Timestamp::from_millis(created_millis);
+        let text = format!(r#"{{"type":"x","stream_arn":"{ARN}","stream_created":"{created}"}}"#);
+        disk.write(Path::new(path), &[text.as_bytes()]).unwrap();
+    }
+
+    fn lay_state(disk: &LocalDisk, created_millis: i64) {
+        lay(disk, "checkpoints/s-0.json", created_millis);
+        lay(disk, "spool/s-0/17.json", created_millis);
+        disk.write(Path::new("spool/s-0/17.ndjson.gz"), &[b"lines"]).unwrap();
+        lay(disk, "outbox/s-0/000000000003.json", created_millis);
+        lay(disk, "outbox/s-1/000000000000.json", created_millis);
+    }
+
+    fn there(disk: &LocalDisk, path: &str) -> bool {
+        disk.read(Path::new(path)).unwrap().is_some()
+    }
+
+    fn assert_moved(disk: &LocalDisk, settled: &Settled) {
+        for path in [
+            "checkpoints/s-0@1000.json",
+            "spool/s-0@1000/17.json",
+            "spool/s-0@1000/17.ndjson.gz",
+            "outbox/s-0@1000/000000000003.json",
+            "outbox/s-1@1000/000000000000.json",
+        ] {
+            assert!(there(disk, path), "{path}");
+        }
+        let created = Timestamp::from_millis(1_000_123);
+        let old =
+            |shard: &str| OldFolder { folder: format!("{shard}@1000"), shard: ShardId::new(shard), created };
+        assert_eq!(settled.old, [old("s-0"), old("s-1")]);
+        assert_eq!(disk.list(Path::new("spool")).unwrap().len(), 1);
+        assert_eq!(Identity::read(disk).unwrap().unwrap().stream_created, Timestamp::from_seconds(2000));
+    }
+
+    #[test]
+    fn the_keeper_is_made_once() {
+        let (_folder, disk) = disk();
+        let first = settle(&disk, wanted(1_000_000)).unwrap();
+        assert_eq!(first.identity.keeper.len(), 8);
+        let again = Identity { keeper: "ffffffff".into(), ..wanted(1_000_000) };
+        let second = settle(&disk, again).unwrap();
+        assert_eq!(second, first);
+        assert!(second.old.is_empty());
+    }
+
+    #[test]
+    fn another_stream_bucket_or_prefix_is_refused() {
+        let (_folder, disk) = disk();
+        settle(&disk, wanted(1_000_000)).unwrap();
+        for other in [
+            Identity { stream_arn: "arn:other".into(), ..wanted(1_000_000) },
+            Identity { bucket: "other".into(), ..wanted(1_000_000) },
+            Identity { prefix: String::new(), ..wanted(2_000_000) },
+        ] {
+            let Err(Unsettled::Refused(failure)) = settle(&disk, other) else { panic!("settled") };
+            assert_eq!(failure.exit_code(), 1);
+            assert!(failure.message.contains("holds the state of"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_stream_made_again_gets_folders_of_its_own() {
+        let (_folder, disk) = disk();
+        settle(&disk, wanted(1_000_123)).unwrap();
+        lay_state(&disk, 1_000_123);
+        let settled = settle(&disk, wanted(2_000_000)).unwrap();
+        assert_moved(&disk, &settled);
+        assert_eq!(settle(&disk, wanted(2_000_000)).unwrap(), settled);
+        disk.remove(Path::new("outbox/s-1@1000/000000000000.json")).unwrap();
+        assert_eq!(settle(&disk, wanted(2_000_000)).unwrap().old, settled.old[..1]);
+    }
+
+    #[test]
+    fn a_migration_cut_after_any_move_is_completed() {
+        for cut in 0..5 {
+            let (_folder, disk) = disk();
+            let before = settle(&disk, wanted(1_000_123)).unwrap().identity;
+            lay_state(&disk, 1_000_123);
+            let moves = plan_moves(&disk, Some(&before), &wanted(2_000_000)).unwrap();
+            for (from, to) in &moves[..cut] {
+                disk.rename(from, to).unwrap();
+            }
+            let settled = settle(&disk, wanted(2_000_000)).unwrap();
+            assert_moved(&disk, &settled);
+        }
+    }
+
+    #[test]
+    fn a_damaged_identity_is_set_aside_and_files_tell_their_creation() {
+        let (_folder, disk) = disk();
+        disk.write(Path::new(FILE), &[b"{\"version\":1,"]).unwrap();
+        lay_state(&disk, 1_000_123);
+        lay(&disk, "spool/s-0/20.json", 2_000_000);
+        let settled = settle(&disk, wanted(2_000_000)).unwrap();
+        assert!(there(&disk, "damaged/identity.json") && there(&disk, "spool/s-0/20.json"));
+        disk.remove(Path::new("spool/s-0/20.json")).unwrap();
+        disk.remove_folder(Path::new("spool/s-0")).unwrap();
+        assert_moved(&disk, &settled);
+
+        disk.write(Path::new(FILE), &[b"?"]).unwrap();
+        lay(&disk, "spool/s-2/1.json", 2_000_000);
+        let other = Identity { stream_arn: "arn:other".into(), ..wanted(2_000_000) };
+        assert!(matches!(settle(&disk, other), Err(Unsettled::Refused(_))));
+    }
+}
