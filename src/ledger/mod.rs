@@ -3,6 +3,8 @@
 //! Owns how entries are stored and what makes one believable. Which entry comes next, and when, is
 //! decided in `shard/`.
 
+pub mod start;
+
 use std::sync::Arc;
 
 use crate::codec::hash::sha256_hex;

@@ -172,6 +172,13 @@ impl ShardWorker {
         }
     }
 
+    /// Whether the bucket gives no answer, or none that can be used: reading goes on without it.
+    pub(super) fn ledger_is_away(&self) -> bool {
+        self.delivery_backoff.failures() > 0
+            || self.shared.begin.get().is_none()
+            || matches!(self.delivery, Delivery::Stopped)
+    }
+
     fn turn(&mut self) -> Result<Turn, Trouble> {
         match self.delivery.clone() {
             Delivery::Locating => self.locate(),
@@ -212,6 +219,7 @@ impl ShardWorker {
         if self.setup.mode == Mode::Unlisted
             && open_end
             && self.spool.items().is_empty()
+            && self.unsealed.is_none()
             && !self.is_stopping()
         {
             self.close_unlisted();

@@ -83,7 +83,7 @@ impl ShardWorker {
 
     /// Finds where reading goes on; `false` while that is not known.
     fn place_reading(&mut self) -> bool {
-        let ledger_away = self.delivery_backoff.failures() > 0 || self.shared.begin.get().is_none();
+        let ledger_away = self.ledger_is_away();
         let known = match (&self.archived, &self.checkpoint) {
             (Some(archived), _) if archived.void.is_none() && !matches!(self.delivery, Delivery::Walking) => {
                 archived.known.clone()

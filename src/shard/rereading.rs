@@ -156,7 +156,10 @@ impl ShardWorker {
                 return Err(error.into());
             }
         };
-        match self.take_reread(&batch, &reply) {
+        let found = self.take_reread(&batch, &reply);
+        let rereading = self.rereading.as_ref().map_or(0, |rereading| rereading.writer.memory());
+        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + rereading);
+        match found {
             Found::More => Ok(Turn::to(Delivery::Rendering(settling))),
             Found::Whole => self.compare(settling, &batch),
             Found::Other(first) => self.records_gone(settling, &batch, first.as_ref(), reply.at),

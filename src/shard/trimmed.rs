@@ -93,9 +93,7 @@ impl ShardWorker {
 
     /// Another keeper may have archived further; without an answer from the bucket reading goes on.
     fn look_again(&mut self, started: Duration) -> Activity {
-        let away = self.delivery_backoff.failures() > 0 || self.shared.begin.get().is_none();
-        if away
-            || matches!(self.delivery, Delivery::Stopped)
+        if self.ledger_is_away()
             || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap)
         {
             return self.enter(Stage::Ask);

@@ -32,6 +32,11 @@ impl LocalDisk {
         Self { root: state_dir.into(), temporaries: AtomicU64::new(0) }
     }
 
+    /// The state directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Removes what writes left behind that were cut short, and says how many there were. Only for
     /// who holds the lock: another process' writes in progress look the same.
     pub fn remove_temporaries(&self) -> io::Result<u64> {

@@ -1,0 +1,461 @@
+//! One creation of the stream, from its first look to its last thread joined.
+//!
+//! Owns the loop: look at the stream, plan, start and stop threads, take note of how they end. The
+//! decisions are [`plan`](super::plan)'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use super::background::{Background, Questions};
+use super::control::Control;
+use super::plan::{Action, Done, Running, Start, View};
+use super::reminder::Reminder;
+use super::run_loop::{is_readable, why};
+use super::threads::{Finish, News, Reporter, Task, Thread, Threads};
+use super::{Options, Services};
+use crate::error::Failure;
+use crate::model::key::Keys;
+use crate::model::metric::Service;
+use crate::model::shard::{ShardId, StreamIdentity};
+use crate::ports::{Disk, StreamError, StreamErrorKind};
+use crate::retry::{Backoff, Pace, jitter};
+use crate::shard::budget::{Budget, SpoolQuota};
+use crate::shard::setup::{Mode, Outcome, Ports, Settings, Setup, Shared};
+use crate::spool::{OldFolder, Settled, copies};
+use crate::stop::{Stop, StopReason};
+
+/// The loop looks at its gauges this often at least.
+const TICK: Duration = Duration::from_secs(5);
+
+/// How often old local copies are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// A thread that dies is started again after about a second, then ever later.
+const RESTARTS: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
+/// A thread that ran for so long did not die of what it was started with.
+const RAN_WELL: Duration = Duration::from_secs(300);
+
+/// Between the starts of two threads: each asks the bucket and the stream where it stands.
+const SPREAD: Duration = Duration::from_millis(10);
+
+/// Which stream, and how long it keeps records.
+pub(super) struct Of {
+    pub(super) stream: StreamIdentity,
+    pub(super) retention: Duration,
+}
+
+/// How a generation ended; all its threads are joined.
+pub(super) enum Ending {
+    /// As asked.
+    Stopped,
+    /// The stream was deleted and made again.
+    Replaced,
+    /// Only the operator can mend it.
+    Failed(Failure),
+}
+
+pub(super) struct Generation<'a> {
+    services: &'a Services,
+    options: &'a Options,
+    control: &'a Control,
+    stop: &'a Stop,
+    stream: StreamIdentity,
+    settings: Settings,
+    shared: Arc<Shared>,
+    random: fastrand::Rng,
+    reporter: Reporter,
+    news: Receiver<News>,
+    threads: Threads,
+    /// What [`View`] says of threads is filled in for each plan.
+    view: View,
+    failures: BTreeMap<String, Backoff>,
+    look_at: Duration,
+    looks: Backoff,
+    reminder: Reminder,
+    housekeeping_at: Duration,
+    seals: u64,
+}
+
+impl<'a> Generation<'a> {
+    pub(super) fn new(
+        services: &'a Services,
+        options: &'a Options,
+        control: &'a Control,
+        stop: &'a Stop,
+        of: Of,
+        settled: Settled,
+        random: fastrand::Rng,
+    ) -> Self {
+        let Of { stream, retention } = of;
+        let settings = Settings {
+            limits: options.limits,
+            layout: options.layout,
+            level: options.level,
+            deaggregate: options.deaggregate,
+            bucket: options.bucket.clone(),
+            keys: Keys::new(&options.prefix, &stream.name),
+            keep_copies: !options.keep.age.is_zero() && options.keep.bytes > 0,
+            host: format!("{}-{}", options.host, settled.identity.keeper),
+            rules: options.rules,
+            pacing: options.pacing,
+        };
+        let (budget, quota) = (Budget::new(options.memory), SpoolQuota::new(options.spool_bytes));
+        let (sender, news) = channel();
+        Self {
+            services,
+            options,
+            control,
+            stop,
+            stream,
+            settings,
+            shared: Arc::new(Shared::new(budget, quota, retention)),
+            random,
+            reporter: Reporter { news: sender, wake: stop.clone() },
+            news,
+            threads: Threads::default(),
+            view: View { old: settled.old, ..View::default() },
+            failures: BTreeMap::new(),
+            look_at: Duration::ZERO,
+            looks: Backoff::new(Pace::REMOTE),
+            reminder: Reminder::default(),
+            housekeeping_at: Duration::ZERO,
+            seals: control.seal_requests(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.services.clock.monotonic()
+    }
+
+    pub(super) fn run(mut self) -> Ending {
+        let ending = match self.begin() {
+            Ok(background) => {
+                let ending = self.turn();
+                drop(background);
+                ending
+            }
+            Err(error) => Ending::Failed(Failure::failed(format!("cannot begin: {error}"))),
+        };
+        self.wind_up(match ending {
+            Ending::Replaced => StopReason::StreamReplaced,
+            Ending::Stopped | Ending::Failed(_) => StopReason::Requested,
+        });
+        ending
+    }
+
+    /// Looks at the disk, and asks about the bucket in the background.
+    fn begin(&mut self) -> io::Result<Background> {
+        let disk = &*self.services.disk;
+        for file in disk.list(Path::new("checkpoints"))? {
+            if let Some(name) = file.name.strip_suffix(".json")
+                && !name.contains('@')
+            {
+                self.view.census.known(ShardId::new(name));
+            }
+        }
+        for kind in ["spool", "outbox"] {
+            for folder in disk.list(Path::new(kind))? {
+                if folder.is_dir && !folder.name.contains('@') {
+                    let shard = ShardId::new(folder.name.as_str());
+                    if !disk.list(&Path::new(kind).join(&folder.name))?.is_empty() {
+                        self.view.pending.insert(shard.clone());
+                    }
+                    self.view.census.known(shard);
+                }
+            }
+        }
+        let questions = Questions {
+            clock: Arc::clone(&self.services.clock),
+            store: Arc::clone(&self.services.store),
+            meters: Arc::clone(&self.services.meters),
+            shared: Arc::clone(&self.shared),
+            keys: self.settings.keys.clone(),
+            bucket: self.options.bucket.clone(),
+            stream: self.stream.clone(),
+            start: self.options.start,
+            random: self.random.fork(),
+        };
+        Background::start(questions, self.reporter.clone())
+    }
+
+    fn turn(&mut self) -> Ending {
+        loop {
+            let seen = self.stop.seen();
+            if self.stop.reason().is_some() {
+                return Ending::Stopped;
+            }
+            while let Ok(news) = self.news.try_recv() {
+                if let Some(failure) = self.note(news) {
+                    return Ending::Failed(failure);
+                }
+            }
+            if self.now() >= self.look_at && self.look_at_stream() {
+                return Ending::Replaced;
+            }
+            if self.control.seal_requests() != self.seals {
+                self.seals = self.control.seal_requests();
+                tracing::info!("a seal was requested");
+                self.shared.request_seal();
+                self.threads.nudge_all();
+            }
+            let retry_at = self.act();
+            self.housekeep();
+            self.gauges();
+            let now = self.now();
+            let next = retry_at.unwrap_or(Duration::MAX).min(self.look_at);
+            self.stop.wait(seen, next.saturating_sub(now).min(TICK));
+        }
+    }
+
+    /// Describes the stream and lists its shards; true if it is another creation.
+    fn look_at_stream(&mut self) -> bool {
+        let described = match self.services.stream.describe(self.stop) {
+            Ok(served) => served.value,
+            Err(error) => {
+                self.looked_in_vain(&error);
+                return false;
+            }
+        };
+        if described.identity.arn == self.stream.arn && !described.identity.is(&self.stream) {
+            tracing::warn!(
+                stream = self.stream.name, before = %self.stream.created, now = %described.identity.created,
+                "the stream was deleted and made again"
+            );
+            return true;
+        }
+        self.shared.set_retention(described.retention);
+        if !is_readable(described.status) {
+            self.unavailable(&format!("it is {:?}", described.status));
+            self.look_later();
+            return false;
+        }
+        let shards = match self.services.stream.list_shards(self.stop) {
+            Ok(shards) => shards,
+            Err(error) => {
+                self.looked_in_vain(&error);
+                return false;
+            }
+        };
+        self.shared.set_listing(&shards);
+        self.view.census.listing(&shards);
+        self.services.meters.stream_state(None);
+        self.reminder.forget();
+        self.looks.reset();
+        self.look_at = self.now() + jitter(self.options.refresh, &mut self.random);
+        false
+    }
+
+    fn looked_in_vain(&mut self, error: &StreamError) {
+        if error.kind != StreamErrorKind::Stopped {
+            self.services.meters.error(Service::Kinesis, error.kind.as_str());
+            self.unavailable(&why(error));
+        }
+        self.look_later();
+    }
+
+    /// The shards go on with what they have.
+    fn unavailable(&mut self, why: &str) {
+        let gone_for_all = !self.view.census.has_listing() || why.starts_with("it ");
+        if gone_for_all {
+            self.services.meters.stream_state(Some(format!("waiting for stream: {why}")));
+        }
+        if self.reminder.is_due(why, self.services.clock.monotonic()) {
+            tracing::warn!(stream = self.stream.name, why, "waiting for stream");
+        }
+    }
+
+    fn look_later(&mut self) {
+        let wait = self.looks.next(&mut self.random).min(self.options.refresh);
+        self.look_at = self.now() + wait;
+    }
+
+    fn note(&mut self, news: News) -> Option<Failure> {
+        match news {
+            News::Begun => {
+                tracing::info!(begin = ?self.shared.begin.get(), "the stream's start is known");
+                self.threads.nudge_all();
+            }
+            News::Ledgers(shards) => shards.into_iter().for_each(|shard| self.view.census.known(shard)),
+            News::Refused(failure) => return Some(failure),
+            News::Finished(folder, finish) => self.finished(&folder, finish),
+        }
+        None
+    }
+
+    fn finished(&mut self, folder: &str, finish: Finish) {
+        let Some(thread) = self.threads.join(folder) else { return };
+        let meter = meter_id(folder, &thread.shard.id);
+        match finish {
+            Finish::Done(Outcome::Ended) => {
+                self.view.done.insert(folder.to_owned(), Done::Ended);
+                self.services.meters.retire(&meter);
+                tracing::info!(shard = folder, "the shard is archived to its end");
+            }
+            Finish::Done(Outcome::Drained) => {
+                self.view.done.insert(folder.to_owned(), Done::Drained);
+                self.services.meters.retire(&meter);
+                tracing::info!(shard = folder, "all that was sealed is delivered");
+            }
+            Finish::Done(Outcome::Stopped) => {
+                tracing::info!(shard = folder, "the shard has stopped");
+                // By itself: nobody asked for it, so it is started again, but not in a hot loop.
+                if !thread.stopping {
+                    self.retry_later(folder, &thread);
+                }
+            }
+            Finish::Done(Outcome::StreamReplaced) => {
+                tracing::warn!(shard = folder, "the shard is not found in the stream; looking at the stream again");
+                self.look_at = self.now();
+                self.retry_later(folder, &thread);
+            }
+            Finish::NotOpened(error) => {
+                self.services.meters.error(Service::Disk, "open");
+                tracing::error!(shard = folder, error, "the shard cannot be opened; trying again");
+                self.retry_later(folder, &thread);
+            }
+            Finish::Died(panic) => {
+                tracing::error!(shard = folder, panic, "the shard's thread died; it is started again");
+                self.shared.budget.leave(&thread.shard.id);
+                self.services.meters.shard_restarted(&meter);
+                self.retry_later(folder, &thread);
+            }
+        }
+    }
+
+    fn retry_later(&mut self, folder: &str, thread: &Thread) {
+        let now = self.now();
+        let backoff = self.failures.entry(folder.to_owned()).or_insert(Backoff::new(RESTARTS));
+        if now.saturating_sub(thread.started) >= RAN_WELL {
+            backoff.reset();
+        }
+        let wait = backoff.next(&mut self.random);
+        self.view.retry_at.insert(folder.to_owned(), now + wait);
+    }
+
+    /// Carries out what is planned, and says when to plan again.
+    fn act(&mut self) -> Option<Duration> {
+        let running = |thread: &Thread| Running { mode: thread.mode, stopping: thread.stopping };
+        self.view.running =
+            self.threads.iter().map(|(folder, thread)| (folder.clone(), running(thread))).collect();
+        let now = self.now();
+        let plan = self.view.plan(now);
+        let mut retry_at = plan.retry_at;
+        let mut delay = Duration::ZERO;
+        for action in plan.actions {
+            match action {
+                Action::Stop(folder) => {
+                    tracing::info!(shard = folder, "stopping the shard: something else is to be done for it");
+                    self.threads.stop(&folder, StopReason::Requested);
+                }
+                Action::Start(start) => {
+                    let folder = start.folder.clone();
+                    if let Err(error) = self.start(start, delay, now) {
+                        tracing::error!(shard = folder, %error, "the system gives no thread for the shard");
+                        let at = now + RESTARTS.longest;
+                        self.view.retry_at.insert(folder, at);
+                        retry_at = Some(retry_at.map_or(at, |earlier| earlier.min(at)));
+                    }
+                    delay += SPREAD;
+                }
+            }
+        }
+        retry_at
+    }
+
+    fn start(&mut self, start: Start, delay: Duration, now: Duration) -> io::Result<()> {
+        let Start { folder, shard, old, mode } = start;
+        self.view.retry_at.remove(&folder);
+        let created = old.as_ref().map_or(self.stream.created, |old: &OldFolder| old.created);
+        let services = self.services;
+        let ports = Ports {
+            clock: Arc::clone(&services.clock),
+            stream: Arc::clone(&services.stream),
+            store: Arc::clone(&services.store),
+            disk: Arc::clone(&services.disk) as Arc<dyn Disk>,
+            checkpoints: Arc::clone(&services.checkpoints),
+            notifier: services.notifier.clone(),
+            meter: services.meters.shard(&meter_id(&folder, &shard.id)),
+            probe: Arc::clone(&services.probe),
+        };
+        tracing::info!(shard = folder, mode = ?mode, closed = shard.closed, "the shard is started");
+        let stream = StreamIdentity { created, ..self.stream.clone() };
+        let task = Task {
+            workers: Arc::clone(&services.workers),
+            setup: Setup { stream, shard, mode, folder, settings: self.settings.clone() },
+            ports,
+            shared: Arc::clone(&self.shared),
+            random: self.random.fork(),
+            delay,
+            now,
+        };
+        self.threads.start(task, self.reporter.clone())
+    }
+
+    fn housekeep(&mut self) {
+        let now = self.now();
+        if now < self.housekeeping_at {
+            return;
+        }
+        self.housekeeping_at = now + HOUSEKEEPING;
+        let (disk, wall) = (&*self.services.disk, self.services.clock.now());
+        match copies::prune(disk, wall, self.options.keep, self.stop) {
+            Ok(pruned) if pruned.removed > 0 => {
+                tracing::debug!(removed = pruned.removed, left_bytes = pruned.left, "removed old local copies");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.services.meters.error(Service::Disk, "prune");
+                tracing::warn!(%error, "old local copies cannot be removed");
+            }
+        }
+    }
+
+    fn gauges(&self) {
+        let meters = &self.services.meters;
+        let reads: BTreeSet<&ShardId> = (self.threads.iter())
+            .filter(|(_, thread)| thread.mode == Mode::Read && !thread.stopping)
+            .map(|(_, thread)| &thread.shard.id)
+            .collect();
+        meters.shards_running(self.threads.len());
+        meters.key_space_covered(self.view.census.covered(|id| reads.contains(id)));
+        meters.batch_memory(self.shared.budget.used());
+    }
+
+    /// Stops every thread and joins it; what hangs beyond the time to drain is abandoned.
+    fn wind_up(&mut self, reason: StopReason) {
+        if !self.threads.is_empty() {
+            tracing::info!(shards = self.threads.len(), reason = ?reason, "stopping the shards");
+        }
+        self.threads.stop_all(reason);
+        let deadline = self.now() + self.options.drain;
+        let mut abandoned = false;
+        while !self.threads.is_empty() {
+            let left = if abandoned { TICK } else { deadline.saturating_sub(self.now()) };
+            match self.news.recv_timeout(left.min(TICK)) {
+                Ok(News::Finished(folder, finish)) => self.finished(&folder, finish),
+                Ok(News::Begun | News::Ledgers(_) | News::Refused(_)) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if !abandoned && self.now() >= deadline {
+                abandoned = true;
+                let shards: Vec<&str> = self.threads.iter().map(|(folder, _)| folder.as_str()).collect();
+                tracing::warn!(
+                    shards = shards.join(" "),
+                    "the time to drain is over: what is not in S3 yet stays sealed on this disk"
+                );
+                self.threads.stop_all(StopReason::Abandoned);
+            }
+        }
+        self.gauges();
+    }
+}
+
+/// An earlier creation's shard has the same id as today's: its numbers are its folder's.
+fn meter_id(folder: &str, shard: &ShardId) -> ShardId {
+    if folder == shard.as_str() { shard.clone() } else { ShardId::new(folder) }
+}

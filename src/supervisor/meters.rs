@@ -1,0 +1,34 @@
+//! The numbers as the supervisor sees them.
+
+use std::sync::Arc;
+
+use crate::model::metric::Service;
+use crate::model::shard::ShardId;
+use crate::ports::Meter;
+
+/// Takes the stream's numbers and gives each shard a meter; never blocks, never fails.
+pub trait MeterSource: Send + Sync {
+    /// The meter of a shard whose thread is about to run.
+    fn shard(&self, shard: &ShardId) -> Arc<dyn Meter>;
+
+    /// No thread runs for the shard any more, and none will.
+    fn retire(&self, shard: &ShardId);
+
+    /// A shard's thread had died and was started again.
+    fn shard_restarted(&self, shard: &ShardId);
+
+    /// How many shards have a running thread.
+    fn shards_running(&self, shards: usize);
+
+    /// The share of the hash key space that running shards cover; 1 is healthy.
+    fn key_space_covered(&self, share: f64);
+
+    /// Bytes of open batches and replies in flight, all shards.
+    fn batch_memory(&self, bytes: u64);
+
+    /// Why the stream as a whole is not being archived; `None`: it is.
+    fn stream_state(&self, state: Option<String>);
+
+    /// A call that belongs to no shard failed.
+    fn error(&self, service: Service, kind: &'static str);
+}

@@ -1,0 +1,260 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::timestamp::Timestamp;
+
+fn id(number: usize) -> ShardId {
+    ShardId::new(format!("shardId-{number:012}"))
+}
+
+fn open(number: usize, start: u128, end: u128) -> Shard {
+    Shard { id: id(number), parents: vec![], range: HashKeyRange { start, end }, closed: false }
+}
+
+fn starts(plan: &Plan) -> Vec<(&str, Mode)> {
+    let start = |action: &'_ Action| match action {
+        Action::Start(start) => Some((start.folder.as_str().to_owned(), start.mode)),
+        Action::Stop(_) => None,
+    };
+    let found: Vec<_> = plan.actions.iter().filter_map(start).collect();
+    // Leaked on purpose: the names live as long as the assertion that compares them.
+    found.into_iter().map(|(name, mode)| (&*name.leak(), mode)).collect()
+}
+
+const READ: Running = Running { mode: Mode::Read, stopping: false };
+
+#[test]
+fn every_listed_shard_gets_one_thread() {
+    let mut view = View::default();
+    view.census.listing(&[open(0, 0, 9), open(1, 10, 19)]);
+    let (a, b) = ("shardId-000000000000", "shardId-000000000001");
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(a, Mode::Read), (b, Mode::Read)]);
+    view.running.insert(a.into(), READ);
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(b, Mode::Read)]);
+    view.done.insert(b.into(), Done::Ended);
+    assert_eq!(view.plan(Duration::ZERO), Plan::default());
+}
+
+#[test]
+fn a_thread_that_failed_waits_for_its_time() {
+    let mut view = View::default();
+    view.census.listing(&[open(0, 0, 9), open(1, 10, 19)]);
+    let at = Duration::from_secs(5);
+    view.retry_at.insert("shardId-000000000000".into(), at);
+    view.retry_at.insert("shardId-000000000001".into(), at * 2);
+    let waiting = Plan { actions: vec![], retry_at: Some(at) };
+    assert_eq!(view.plan(Duration::ZERO), waiting);
+    assert_eq!(starts(&view.plan(at)), [("shardId-000000000000", Mode::Read)]);
+}
+
+#[test]
+fn a_shard_is_gone_only_after_several_listings_without_it() {
+    let mut view = View::default();
+    let (gone, stays) = (open(0, 0, 9), open(1, 10, 19));
+    view.census.known(id(7));
+    view.census.listing(&[gone, stays.clone()]);
+    view.running.insert("shardId-000000000000".into(), READ);
+    view.running.insert("shardId-000000000001".into(), READ);
+    for _ in 1..LISTINGS_WITHOUT {
+        view.census.listing(std::slice::from_ref(&stays));
+    }
+    // The one known from the disk was missing from the first listing too.
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [("shardId-000000000007", Mode::Unlisted)]);
+    view.running.insert("shardId-000000000007".into(), Running { mode: Mode::Unlisted, stopping: false });
+    view.census.listing(std::slice::from_ref(&stays));
+    let stop = Action::Stop("shardId-000000000000".into());
+    assert_eq!(view.plan(Duration::ZERO).actions, [stop]);
+    view.running.insert("shardId-000000000000".into(), Running { mode: Mode::Read, stopping: true });
+    assert_eq!(view.plan(Duration::ZERO), Plan::default());
+    view.running.remove("shardId-000000000000");
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [("shardId-000000000000", Mode::Unlisted)]);
+}
+
+#[test]
+fn a_shard_that_comes_back_is_counted_anew() {
+    let mut census = Census::default();
+    census.known(id(0));
+    for _ in 1..LISTINGS_WITHOUT {
+        census.listing(&[]);
+    }
+    census.listing(&[open(0, 0, 9)]);
+    census.listing(&[]);
+    assert_eq!(census.gone().count(), 0);
+}
+
+#[test]
+fn without_a_listing_only_what_is_sealed_is_delivered() {
+    let mut view = View::default();
+    view.census.known(id(0));
+    view.census.known(id(1));
+    view.pending.insert(id(0));
+    let folder = "shardId-000000000000";
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(folder, Mode::Drain)]);
+    view.done.insert(folder.into(), Done::Drained);
+    assert_eq!(view.plan(Duration::ZERO), Plan::default());
+    view.census.listing(&[open(0, 0, 9)]);
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(folder, Mode::Read)]);
+    // It still drains when the listing comes: it makes room first.
+    view.done.clear();
+    view.running.insert(folder.into(), Running { mode: Mode::Drain, stopping: false });
+    assert_eq!(view.plan(Duration::ZERO).actions, [Action::Stop(folder.into())]);
+}
+
+#[test]
+fn folders_of_an_earlier_creation_drain_beside_the_new_shard() {
+    let mut view = View::default();
+    let old = OldFolder {
+        folder: "shardId-000000000000@7".into(),
+        shard: id(0),
+        created: Timestamp::from_millis(7123),
+    };
+    view.old.push(old.clone());
+    view.census.listing(&[open(0, 0, 9)]);
+    let plan = view.plan(Duration::ZERO);
+    assert_eq!(
+        starts(&plan),
+        [("shardId-000000000000", Mode::Read), ("shardId-000000000000@7", Mode::Drain)]
+    );
+    let Action::Start(start) = &plan.actions[1] else { panic!("{plan:?}") };
+    assert_eq!((&start.old, &start.shard.id), (&Some(old), &id(0)));
+}
+
+#[test]
+fn thousands_of_ended_shards_are_looked_at_a_few_at_a_time() {
+    let mut view = View::default();
+    (0..1000).for_each(|number| view.census.known(id(number)));
+    (0..LISTINGS_WITHOUT).for_each(|_| view.census.listing(&[]));
+    assert_eq!(view.plan(Duration::ZERO).actions.len(), UNLISTED_AT_ONCE);
+}
+
+#[test]
+fn coverage_is_exact_where_it_matters() {
+    let range = |start, end| HashKeyRange { start, end };
+    let half = 1_u128 << 127;
+    assert_eq!(key_space_covered(vec![]), 0.0);
+    assert_eq!(key_space_covered(vec![HashKeyRange::WHOLE]), 1.0);
+    assert_eq!(key_space_covered(vec![range(half, u128::MAX)]), 0.5);
+    assert_eq!(key_space_covered(vec![range(half, u128::MAX), range(0, half - 1)]), 1.0);
+    assert_eq!(key_space_covered(vec![range(0, half), range(0, 5), range(7, half - 1)]), 0.5);
+    assert_eq!(key_space_covered(vec![range(0, u128::MAX), range(3, 5)]), 1.0);
+}
+
+/// A stream that splits and merges, and threads that end, die and are started as planned.
+#[derive(Default)]
+struct World {
+    shards: Vec<Shard>,
+    view: View,
+    now: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Split(usize),
+    Merge(usize),
+    Refresh,
+    ShardEnds(usize),
+    ThreadDies(usize),
+    Act,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0..64_usize).prop_map(Event::Split),
+        (0..64_usize).prop_map(Event::Merge),
+        Just(Event::Refresh),
+        (0..64_usize).prop_map(Event::ShardEnds),
+        (0..64_usize).prop_map(Event::ThreadDies),
+        Just(Event::Act),
+    ]
+}
+
+impl World {
+    fn new() -> Self {
+        Self { shards: vec![open(0, 0, u128::MAX)], ..Self::default() }
+    }
+
+    fn open_shards(&self) -> Vec<usize> {
+        let mut open: Vec<usize> =
+            (0..self.shards.len()).filter(|&number| !self.shards[number].closed).collect();
+        open.sort_by_key(|&number| self.shards[number].range.start);
+        open
+    }
+
+    fn child(&mut self, parents: &[usize], start: u128, end: u128) {
+        let mut child = open(self.shards.len(), start, end);
+        child.parents = parents.iter().map(|&parent| id(parent)).collect();
+        self.shards.push(child);
+        parents.iter().for_each(|&parent| self.shards[parent].closed = true);
+    }
+
+    fn act(&mut self) {
+        let plan = self.view.plan(self.now);
+        for action in plan.actions {
+            let Action::Start(start) = action else { panic!("nothing is to be stopped here") };
+            let before = self.view.running.insert(start.folder.clone(), READ);
+            assert!(before.is_none() && !self.view.done.contains_key(&start.folder));
+            self.view.retry_at.remove(&start.folder);
+        }
+        if let Some(at) = plan.retry_at {
+            assert!(at > self.now);
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let open = self.open_shards();
+        match event {
+            Event::Split(pick) => {
+                let parent = open[pick % open.len()];
+                let HashKeyRange { start, end } = self.shards[parent].range;
+                if end - start > 1 {
+                    let middle = start + (end - start) / 2;
+                    self.child(&[parent], start, middle);
+                    self.shards[parent].closed = false;
+                    self.child(&[parent], middle + 1, end);
+                }
+            }
+            Event::Merge(pick) if open.len() > 1 => {
+                let at = pick % (open.len() - 1);
+                let (low, high) = (open[at], open[at + 1]);
+                self.child(&[low, high], self.shards[low].range.start, self.shards[high].range.end);
+            }
+            Event::Merge(_) => {}
+            Event::Refresh => self.view.census.listing(&self.shards),
+            Event::ShardEnds(pick) => {
+                let number = pick % self.shards.len();
+                let name = id(number).as_str().to_owned();
+                if self.shards[number].closed && self.view.running.remove(&name).is_some() {
+                    self.view.done.insert(name, Done::Ended);
+                }
+            }
+            Event::ThreadDies(pick) => {
+                let name = id(pick % self.shards.len()).as_str().to_owned();
+                if self.view.running.remove(&name).is_some() {
+                    self.view.retry_at.insert(name, self.now + Duration::from_secs(3));
+                }
+            }
+            Event::Act => self.act(),
+        }
+        self.now += Duration::from_secs(1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn after_any_reshards_every_shard_runs_or_is_done(events in proptest::collection::vec(event(), 0..120)) {
+        let mut world = World::new();
+        events.into_iter().for_each(|event| world.apply(event));
+        world.apply(Event::Refresh);
+        world.now += Duration::from_secs(60);
+        world.act();
+        for shard in &world.shards {
+            let name = shard.id.as_str();
+            let runs = world.view.running.contains_key(name);
+            prop_assert!(runs != world.view.done.contains_key(name), "{name}");
+            prop_assert!(runs || shard.closed, "{name} is open and must run");
+        }
+        let covered = world.view.census.covered(|id| world.view.running.contains_key(id.as_str()));
+        prop_assert_eq!(covered, 1.0);
+        prop_assert_eq!(world.view.plan(world.now), Plan::default());
+    }
+}
