@@ -1,1 +1,14 @@
 //! Adapters to AWS, and nothing else: each implements a port.
+//!
+//! Owns the SDK's clients, what a call may take, and what its failures mean to the callers. Decides
+//! nothing about records, batches or the ledger.
+
+mod answer;
+pub mod blocking;
+pub mod clients;
+pub mod cloudwatch;
+pub mod errors;
+pub mod kinesis;
+mod lifecycle;
+pub mod s3;
+pub mod sns;

@@ -1,0 +1,150 @@
+//! Runs one remote call on the shared runtime from a thread of its own, with a deadline and a stop.
+//!
+//! Owns how a blocking port becomes an asynchronous call and how it is cut short. Does not try
+//! again: the SDK and the callers do.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::stop::{Stop, StopReason};
+
+/// What the wrapper's deadline has on top of the SDK's own: the SDK ends a call first and tells
+/// why; this one holds even if the SDK does not.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Which stop interrupts a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Any stop: reading ends at once.
+    Stopped,
+    /// Only [`StopReason::Abandoned`]: draining needs the call.
+    Abandoned,
+}
+
+/// A call was cut short; whether it was applied is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// By a stop.
+    Stopped,
+    /// By its deadline.
+    Deadline(Duration),
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("interrupted by a stop"),
+            Self::Deadline(after) => write!(f, "no answer within {} s", after.as_secs()),
+        }
+    }
+}
+
+/// The shared runtime as blocking ports use it.
+///
+/// Calls must come from a thread outside of the runtime, which must be a multi-thread one (it
+/// drives the sockets) and outlive every caller.
+#[derive(Clone, Debug)]
+pub struct Blocking {
+    handle: Handle,
+}
+
+impl Blocking {
+    /// On this runtime.
+    pub const fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// Waits for `call`, at most `deadline` (and a second of grace for the SDK's own), or until
+    /// the stop. The call is dropped, and so ended, when it is cut.
+    pub fn run<F: Future>(
+        &self,
+        deadline: Duration,
+        stop: &Stop,
+        until: Until,
+        call: F,
+    ) -> Result<F::Output, Cut> {
+        let over = match until {
+            Until::Stopped => stop.reason().is_some(),
+            Until::Abandoned => stop.reason() == Some(StopReason::Abandoned),
+        };
+        if over {
+            return Err(Cut::Stopped);
+        }
+        // On the heap: the SDK's futures are large and shards' stacks are small.
+        let call = Box::pin(call);
+        self.handle.block_on(async {
+            let stopped = async {
+                match until {
+                    Until::Stopped => stop.stopped().await,
+                    Until::Abandoned => stop.abandoned().await,
+                }
+            };
+            match timeout(deadline + GRACE, first(call, Box::pin(stopped))).await {
+                Ok(Some(output)) => Ok(output),
+                Ok(None) => Err(Cut::Stopped),
+                Err(_) => Err(Cut::Deadline(deadline)),
+            }
+        })
+    }
+}
+
+/// The call's output, or `None` if the stop came first; an answer that is there wins.
+async fn first<F, S>(mut call: F, mut stopped: S) -> Option<F::Output>
+where
+    F: Future + Unpin,
+    S: Future<Output = ()> + Unpin,
+{
+    poll_fn(|context| {
+        if let Poll::Ready(output) = std::pin::Pin::new(&mut call).poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        std::pin::Pin::new(&mut stopped).poll(context).map(|()| None)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn a_stop_interrupts_a_call_and_draining_calls_go_on_until_abandoned() {
+        let runtime = runtime();
+        let blocking = Blocking::new(runtime.handle().clone());
+        let stop = Stop::new();
+        stop.stop(StopReason::Requested);
+        let hour = Duration::from_secs(3600);
+        let reading = blocking.run(hour, &stop, Until::Stopped, std::future::pending::<()>());
+        assert_eq!(reading, Err(Cut::Stopped));
+        assert_eq!(blocking.run(hour, &stop, Until::Abandoned, async { 7 }), Ok(7));
+        let (later, draining) = (stop.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            Blocking::new(runtime.handle().clone()).run(
+                hour,
+                &draining,
+                Until::Abandoned,
+                std::future::pending::<()>(),
+            )
+        });
+        later.stop(StopReason::Abandoned);
+        assert_eq!(thread.join().unwrap(), Err(Cut::Stopped));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_call_that_never_answers() {
+        let runtime = runtime();
+        let blocking = Blocking::new(runtime.handle().clone());
+        let none = Duration::ZERO;
+        let cut = blocking.run(none, &Stop::new(), Until::Stopped, std::future::pending::<()>());
+        assert_eq!(cut, Err(Cut::Deadline(none)));
+    }
+}

@@ -1,0 +1,313 @@
+//! The stream, read through the Kinesis API.
+//!
+//! Owns the calls, their deadlines and how answers become values of the model. Does not pace
+//! itself and keeps no position: a shard does.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::types::{self, ShardIteratorType};
+use aws_sdk_kinesis::{Client, config};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::answer::AnswerDate;
+use super::blocking::{Blocking, Until};
+use super::clients::Clients;
+use super::errors::Refusal;
+use crate::model::record::RawRecord;
+use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
+use crate::model::timestamp::Timestamp;
+use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
+use crate::stop::Stop;
+
+/// A full reply is 10 MiB, five seconds' worth of a shard's 2 MB/s; three times that is a hung connection.
+const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A tiny answer, with the SDK's three tries and their back-off of a second or two.
+const ITERATOR_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A page of a thousand shards, or a description, with the SDK's three tries.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(15);
+
+/// The most that GetRecords allows; a byte limit it does not have.
+const MOST_RECORDS: i32 = 10_000;
+
+/// How often a listing begins anew when the stream is busy or the page's token expired.
+const LISTING_TRIES: u32 = 5;
+
+/// The wait before the first new listing; doubles with each.
+const LISTING_PAUSE: Duration = Duration::from_millis(500);
+
+/// Which stream, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamName {
+    /// By its name, in the account of the credentials.
+    Name(String),
+    /// By its ARN, in any account and region.
+    Arn(String),
+}
+
+/// One stream.
+pub struct KinesisStream {
+    client: Client,
+    blocking: Blocking,
+    clock: Arc<dyn Clock>,
+    name: StreamName,
+    /// Known once the stream was described; from then on every call names it.
+    arn: OnceLock<String>,
+}
+
+impl KinesisStream {
+    /// Connects to nothing yet. `clock` stands in where an answer has no date.
+    pub fn new(clients: &Clients, blocking: Blocking, clock: Arc<dyn Clock>, name: StreamName) -> Self {
+        let (client, arn) = match &name {
+            StreamName::Name(_) => (clients.kinesis(None), OnceLock::new()),
+            StreamName::Arn(arn) => (clients.kinesis(Some(arn)), OnceLock::from(arn.clone())),
+        };
+        Self { client, blocking, clock, name, arn }
+    }
+
+    /// The ARN once it is known, else the name: AWS takes one or the other.
+    fn reference(&self) -> (Option<String>, Option<String>) {
+        match (self.arn.get(), &self.name) {
+            (Some(arn), _) | (None, StreamName::Arn(arn)) => (None, Some(arn.clone())),
+            (None, StreamName::Name(name)) => (Some(name.clone()), None),
+        }
+    }
+
+    fn served<T>(&self, date: &AnswerDate, value: T) -> Served<T> {
+        Served { at: date.get().unwrap_or_else(|| self.clock.now()), value }
+    }
+
+    /// Runs one call and puts its failure into words.
+    fn call<T, E>(
+        &self,
+        call: &'static str,
+        deadline: Duration,
+        stop: &Stop,
+        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, (Refusal, StreamError)>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let refusal = match self.blocking.run(deadline, stop, Until::Stopped, sending) {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(error)) => Refusal::of(&error),
+            Err(cut) => Refusal::cut(cut),
+        };
+        let message = refusal.advice(&format!("kinesis:{call}"));
+        let error = StreamError { call, kind: refusal.stream_kind(), message };
+        Err((refusal, error))
+    }
+
+    /// All pages, or why the listing broke off and whether it may begin anew.
+    fn list_once(&self, stop: &Stop) -> Result<Vec<Shard>, (bool, StreamError)> {
+        let mut shards = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self.client.list_shards();
+            let request = match token.take() {
+                // The token stands for the stream: AWS refuses both together.
+                Some(token) => request.next_token(token),
+                None => {
+                    let (name, arn) = self.reference();
+                    request.set_stream_name(name).set_stream_arn(arn)
+                }
+            };
+            let sending = request.customize().config_override(limits(DESCRIBE_DEADLINE)).send();
+            let page =
+                self.call("ListShards", DESCRIBE_DEADLINE, stop, sending).map_err(|(refusal, error)| {
+                    let again = matches!(
+                        refusal.code.as_str(),
+                        "ResourceInUseException" | "LimitExceededException" | "ExpiredNextTokenException"
+                    );
+                    (again, error)
+                })?;
+            for shard in page.shards.unwrap_or_default() {
+                shards.push(listed(shard).map_err(|message| (false, other("ListShards", message)))?);
+            }
+            match page.next_token.filter(|token| !token.is_empty()) {
+                Some(next) => token = Some(next),
+                None => return Ok(shards),
+            }
+        }
+    }
+}
+
+impl Stream for KinesisStream {
+    fn describe(&self, stop: &Stop) -> Result<Served<StreamDescription>, StreamError> {
+        const CALL: &str = "DescribeStreamSummary";
+        let (name, arn) = self.reference();
+        let date = AnswerDate::new();
+        let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
+        let sending =
+            request.customize().config_override(limits(DESCRIBE_DEADLINE)).interceptor(date.clone()).send();
+        let output = self.call(CALL, DESCRIBE_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
+        let summary = output
+            .stream_description_summary
+            .ok_or_else(|| other(CALL, "the answer has no description".to_owned()))?;
+        let description = described(summary).map_err(|message| other(CALL, message))?;
+        // A stream made again has the same ARN, so the first one stays right.
+        let _ = self.arn.set(description.identity.arn.clone());
+        Ok(self.served(&date, description))
+    }
+
+    fn list_shards(&self, stop: &Stop) -> Result<Vec<Shard>, StreamError> {
+        let mut pause = LISTING_PAUSE;
+        for _ in 1..LISTING_TRIES {
+            let seen = stop.seen();
+            match self.list_once(stop) {
+                Err((true, _)) if stop.reason().is_none() => stop.wait(seen, pause),
+                outcome => return outcome.map_err(|(_, error)| error),
+            }
+            pause *= 2;
+        }
+        self.list_once(stop).map_err(|(_, error)| error)
+    }
+
+    fn iterator(
+        &self,
+        shard: &ShardId,
+        start: &IteratorStart,
+        stop: &Stop,
+    ) -> Result<Served<String>, StreamError> {
+        const CALL: &str = "GetShardIterator";
+        let (name, arn) = self.reference();
+        let request = self.client.get_shard_iterator().set_stream_name(name).set_stream_arn(arn);
+        let request = request.shard_id(shard.as_str());
+        let request = match start {
+            IteratorStart::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            IteratorStart::AtTime(time) => request
+                .shard_iterator_type(ShardIteratorType::AtTimestamp)
+                .timestamp(DateTime::from_millis(time.as_millis())),
+            IteratorStart::At(number) => request
+                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                .starting_sequence_number(number.as_str()),
+            IteratorStart::After(number) => request
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(number.as_str()),
+        };
+        let date = AnswerDate::new();
+        let sending =
+            request.customize().config_override(limits(ITERATOR_DEADLINE)).interceptor(date.clone()).send();
+        let output = self.call(CALL, ITERATOR_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
+        let iterator =
+            output.shard_iterator.ok_or_else(|| other(CALL, "the answer has no iterator".to_owned()))?;
+        Ok(self.served(&date, iterator))
+    }
+
+    fn records(&self, _shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Served<Reply>, StreamError> {
+        const CALL: &str = "GetRecords";
+        let (_, arn) = self.reference();
+        let date = AnswerDate::new();
+        let request = self.client.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
+        let sending = request
+            .set_stream_arn(arn)
+            .customize()
+            .config_override(once(RECORDS_DEADLINE))
+            .interceptor(date.clone())
+            .send();
+        let output = self.call(CALL, RECORDS_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
+        let reply = reply(output).map_err(|message| other(CALL, message))?;
+        Ok(self.served(&date, reply))
+    }
+}
+
+/// The deadline of one operation with all its tries. One try gets half of it, so that a dead
+/// connection leaves time for another.
+fn limits(deadline: Duration) -> config::Builder {
+    let limits = TimeoutConfig::builder().operation_timeout(deadline).operation_attempt_timeout(deadline / 2);
+    config::Config::builder().timeout_config(limits.build())
+}
+
+/// One try, which gets all of the time: the SDK's own tries would spend the shard's five calls a
+/// second unseen.
+fn once(deadline: Duration) -> config::Builder {
+    let limits = TimeoutConfig::builder().operation_timeout(deadline);
+    config::Config::builder().timeout_config(limits.build()).retry_config(RetryConfig::disabled())
+}
+
+const fn other(call: &'static str, message: String) -> StreamError {
+    StreamError { call, kind: StreamErrorKind::Other, message }
+}
+
+fn described(summary: types::StreamDescriptionSummary) -> Result<StreamDescription, String> {
+    let status = match summary.stream_status.as_str() {
+        "ACTIVE" => StreamStatus::Active,
+        "UPDATING" => StreamStatus::Updating,
+        "CREATING" => StreamStatus::Creating,
+        "DELETING" => StreamStatus::Deleting,
+        unknown => return Err(format!("the stream is in the unknown state {unknown}")),
+    };
+    let hours = u64::try_from(summary.retention_period_hours).unwrap_or(0);
+    let identity = StreamIdentity {
+        name: summary.stream_name,
+        arn: summary.stream_arn,
+        created: timestamp(&summary.stream_creation_timestamp),
+    };
+    Ok(StreamDescription { identity, status, retention: Duration::from_secs(hours * 3600) })
+}
+
+fn listed(shard: types::Shard) -> Result<Shard, String> {
+    let id = ShardId::new(shard.shard_id);
+    let range = shard.hash_key_range.as_ref().map(range_of).transpose();
+    let range = range.and_then(|range| range.ok_or_else(|| "it has no hash key range".to_owned()));
+    let range = range.map_err(|why| format!("{id}: {why}"))?;
+    let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
+    let parents =
+        parents.into_iter().flatten().filter(|parent| !parent.is_empty()).map(ShardId::new).collect();
+    let closed = shard
+        .sequence_number_range
+        .and_then(|numbers| numbers.ending_sequence_number)
+        .is_some_and(|ending| !ending.is_empty());
+    Ok(Shard { id, parents, range, closed })
+}
+
+fn range_of(range: &types::HashKeyRange) -> Result<HashKeyRange, String> {
+    let key = |text: &str| text.parse::<u128>().map_err(|_| format!("`{text}` is not a hash key"));
+    Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
+}
+
+fn reply(output: GetRecordsOutput) -> Result<Reply, String> {
+    let next_iterator = output.next_shard_iterator.filter(|next| !next.is_empty());
+    let millis_behind_latest = match output.millis_behind_latest {
+        Some(millis) => u64::try_from(millis).unwrap_or(0),
+        None if next_iterator.is_none() => 0,
+        // Taking it for "caught up" could hide records that were trimmed unread.
+        None => return Err("the answer has no MillisBehindLatest".to_owned()),
+    };
+    let mut bytes = 0;
+    let mut records = Vec::with_capacity(output.records.len());
+    for record in output.records {
+        let record = raw(record)?;
+        bytes += (record.data.len() + record.partition_key.as_ref().map_or(0, String::len)) as u64;
+        records.push(record);
+    }
+    let children = output.child_shards.unwrap_or_default();
+    let children = children.into_iter().map(|child| ShardId::new(child.shard_id)).collect();
+    Ok(Reply { records, next_iterator, millis_behind_latest, children, bytes })
+}
+
+fn raw(record: types::Record) -> Result<RawRecord, String> {
+    let sequence_number = record.sequence_number.parse();
+    Ok(RawRecord {
+        sequence_number: sequence_number
+            .map_err(|error: crate::model::sequence::NotASequenceNumber| error.to_string())?,
+        arrival: record.approximate_arrival_timestamp.as_ref().map(timestamp).unwrap_or_default(),
+        partition_key: record.partition_key.filter(|key| !key.is_empty()),
+        data: record.data.into_bytes(),
+    })
+}
+
+/// Whole milliseconds, rounded down; the epoch for what no calendar holds.
+fn timestamp(time: &DateTime) -> Timestamp {
+    Timestamp::from_millis(time.to_millis().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Putting an object where none is, with all that is sent along: condition, checksum, encryption, lock.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_sdk_s3::config;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{ObjectLockMode, ServerSideEncryption, StorageClass};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::{S3Store, SMALL_DEADLINE, stored};
+use crate::aws::blocking::Until;
+use crate::aws::errors::{Refusal, chain};
+use crate::ports::{Attributes, Body, Put, StoreError, StoreErrorKind};
+use crate::stop::Stop;
+
+/// What a put may take before its size counts: S3's slowest answers, and a retry.
+const PUT_BASE: Duration = Duration::from_secs(30);
+
+/// The slowest uplink on which archiving still makes sense, in bytes a second.
+const PUT_RATE: u64 = 1 << 20;
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+impl S3Store {
+    /// Puts an object where none is.
+    pub(super) fn put(
+        &self,
+        key: &str,
+        body: Body<'_>,
+        attributes: &Attributes,
+        stop: &Stop,
+    ) -> Result<Put, StoreError> {
+        const CALL: &str = "PutObject";
+        let (content, len, path): (ByteStream, u64, Option<PathBuf>) = match body {
+            Body::Bytes(bytes) => (ByteStream::from(bytes.to_vec()), bytes.len() as u64, None),
+            Body::File { path, len } => {
+                let path = self.disk.full_path(path);
+                (self.file(key, &path, len, stop)?, len, Some(path))
+            }
+        };
+        let deadline = PUT_BASE + Duration::from_secs(len / PUT_RATE);
+        let Some(request) = self.put_request(key, attributes) else {
+            let message = format!("`{}` is no hex SHA-256", attributes.sha256);
+            return Err(StoreError { call: CALL, key: key.to_owned(), kind: StoreErrorKind::Other, message });
+        };
+        // No limit for one try: the deadline is what one try of this size may take.
+        let config = TimeoutConfig::builder().operation_timeout(deadline).build();
+        let config = config::Config::builder().timeout_config(config);
+        let sending = request.body(content).customize().config_override(config).send();
+        match self.call((CALL, key), (deadline, Until::Abandoned), stop, sending) {
+            Ok(output) => Ok(Put::Stored(stored(output.e_tag, output.version_id))),
+            Err(failed) if is_taken(&failed.0) => Ok(Put::Taken),
+            Err(failed) => {
+                // The file may have gone while it was sent; that looks like a broken connection.
+                let gone = path.filter(|_| failed.1.kind == StoreErrorKind::NoAnswer);
+                if let Some(path) = gone.filter(|path| !path.exists()) {
+                    return Err(Self::local(key, &path, "it went away while it was being put"));
+                }
+                Err(failed.1)
+            }
+        }
+    }
+
+    fn local(key: &str, path: &Path, why: &str) -> StoreError {
+        StoreError {
+            call: "PutObject",
+            key: key.to_owned(),
+            kind: StoreErrorKind::LocalFile,
+            message: format!("{}: {why}", path.display()),
+        }
+    }
+
+    /// A file as a body that can be sent again, checked to be there and of its length.
+    fn file(&self, key: &str, path: &Path, len: u64, stop: &Stop) -> Result<ByteStream, StoreError> {
+        let open = async {
+            let found = tokio::fs::File::open(path).await?.metadata().await?.len();
+            if found != len {
+                return Err(std::io::Error::other(format!("it has {found} bytes and not {len}")));
+            }
+            let file = ByteStream::read_from().path(path).length(Length::Exact(len)).buffer_size(256 << 10);
+            file.build().await.map_err(std::io::Error::other)
+        };
+        match self.blocking.run(SMALL_DEADLINE, stop, Until::Abandoned, open) {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) => Err(Self::local(key, path, &chain(&error))),
+            Err(cut) => Err(self.error("PutObject", key, &Refusal::cut(cut))),
+        }
+    }
+
+    /// Everything of a put but its body.
+    fn put_request(&self, key: &str, attributes: &Attributes) -> Option<PutObjectFluentBuilder> {
+        let settings = &self.settings;
+        let mut request = self
+            .client
+            .put_object()
+            .bucket(&settings.bucket)
+            .key(key)
+            .if_none_match("*")
+            .checksum_sha256(base64_of_hex(&attributes.sha256)?)
+            .set_expected_bucket_owner(self.owner())
+            .set_content_type(Some(attributes.content_type.to_owned()).filter(|text| !text.is_empty()));
+        for (name, value) in &attributes.metadata {
+            request = request.metadata(*name, value);
+        }
+        if attributes.data {
+            request = request.set_storage_class(settings.storage_class.as_deref().map(StorageClass::from));
+        }
+        if let Some(key) = &settings.sse_kms_key_id {
+            request = request
+                .server_side_encryption(ServerSideEncryption::AwsKms)
+                .ssekms_key_id(key)
+                .bucket_key_enabled(true);
+        }
+        if settings.object_lock_days > 0 {
+            let days = Duration::from_secs(u64::from(settings.object_lock_days) * SECONDS_PER_DAY);
+            let until = (self.clock.now() + days).as_seconds();
+            request = request
+                .object_lock_mode(ObjectLockMode::Compliance)
+                .object_lock_retain_until_date(DateTime::from_secs(until));
+        }
+        Some(request)
+    }
+}
+
+/// Neither code nor status is modelled by the SDK.
+fn is_taken(refusal: &Refusal) -> bool {
+    refusal.code == "PreconditionFailed" || refusal.status() == Some(412)
+}
+
+/// Base64 of the bytes that 64 hex digits stand for, as S3 wants its checksum.
+fn base64_of_hex(hex: &str) -> Option<String> {
+    let digits = hex.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = [0_u8; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(base64_simd::STANDARD.encode_to_string(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_is_told_the_checksum_in_its_own_alphabet() {
+        // printf '' | sha256sum, and the same through base64
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(base64_of_hex(empty).as_deref(), Some("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="));
+        assert_eq!(base64_of_hex("e3b0"), None);
+        assert_eq!(base64_of_hex(&"g".repeat(64)), None);
+        assert_eq!(base64_of_hex(&"é".repeat(32)), None);
+    }
+}
