@@ -4,8 +4,8 @@
 //! store keeps `If-None-Match`. Does not try again: the supervisor does.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::codec::hash::sha256_hex;
 use crate::model::key::Keys;
 use crate::model::ledger::{Begin, FORMAT_VERSION};
 use crate::model::shard::StreamIdentity;
@@ -144,7 +144,7 @@ fn parse(bytes: &[u8]) -> Result<StreamStart, String> {
 }
 
 fn put(store: &dyn ObjectStore, key: &str, bytes: &[u8], stop: &Stop) -> Result<Put, StoreError> {
-    let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256_hex(bytes);
     let attributes =
         Attributes { content_type: "application/json", sha256, metadata: Vec::new(), data: false };
     store.put_if_absent(key, Body::Bytes(bytes), &attributes, stop)

@@ -4,8 +4,11 @@
 //! most, so that idle or slow peers cannot use up the connections or the memory.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -124,17 +127,20 @@ struct Door {
 
 async fn accept(listener: TcpListener, door: Door, stop: Stop) {
     let mut open = JoinSet::new();
+    let mut stopped = pin!(stop.stopped());
     loop {
         while open.try_join_next().is_some() {}
-        let next = tokio::select! {
-            () = stop.stopped() => break,
-            next = next_peer(&listener, &door.connections) => next,
-        };
-        match next {
-            Ok((socket, permit)) => {
+        let mut peer = pin!(next_peer(&listener, &door.connections));
+        let next = poll_fn(|context| match stopped.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => peer.as_mut().poll(context).map(Some),
+        });
+        match next.await {
+            None => break,
+            Some(Ok((socket, permit))) => {
                 open.spawn(connection(socket, permit, door.clone()));
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 // Out of file descriptors, usually: it passes, and must not spin.
                 tracing::debug!(%error, "a connection to the metrics server could not be accepted");
                 sleep(Duration::from_millis(100)).await;

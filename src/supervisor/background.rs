@@ -72,16 +72,17 @@ struct Asker {
 
 impl Asker {
     fn run(mut self) {
-        let Some(outcome) = self.insist(|asked, stop| {
-            settle_start(&*asked.store, &asked.keys, &asked.stream, asked.start, stop)
-        }) else {
+        let Some(outcome) = self
+            .insist(|asked, stop| settle_start(&*asked.store, &asked.keys, &asked.stream, asked.start, stop))
+        else {
             return;
         };
         match self.judge(outcome) {
             Ok(()) => self.reporter.tell(News::Begun),
             Err(refused) => return self.reporter.tell(News::Refused(refused)),
         }
-        let Some(folders) = self.insist(|asked, stop| asked.store.folders(&asked.keys.ledgers(), stop)) else {
+        let Some(folders) = self.insist(|asked, stop| asked.store.folders(&asked.keys.ledgers(), stop))
+        else {
             return;
         };
         self.reporter.tell(News::Ledgers(self.of_this_creation(&folders)));

@@ -3,6 +3,8 @@
 //! Owns the loop: look at the stream, plan, start and stop threads, take note of how they end. The
 //! decisions are [`plan`](super::plan)'s.
 
+mod crew;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -12,10 +14,10 @@ use std::time::Duration;
 
 use super::background::{Background, Questions};
 use super::control::Control;
-use super::plan::{Action, Done, Running, Start, View};
+use super::plan::View;
 use super::reminder::Reminder;
 use super::run_loop::{is_readable, why};
-use super::threads::{Finish, News, Reporter, Task, Thread, Threads};
+use super::threads::{News, Reporter, Threads};
 use super::{Options, Services};
 use crate::error::Failure;
 use crate::model::key::Keys;
@@ -24,8 +26,8 @@ use crate::model::shard::{ShardId, StreamIdentity};
 use crate::ports::{Disk, StreamError, StreamErrorKind};
 use crate::retry::{Backoff, Pace, jitter};
 use crate::shard::budget::{Budget, SpoolQuota};
-use crate::shard::setup::{Mode, Outcome, Ports, Settings, Setup, Shared};
-use crate::spool::{OldFolder, Settled, copies};
+use crate::shard::setup::{Mode, Settings, Shared};
+use crate::spool::{Settled, copies};
 use crate::stop::{Stop, StopReason};
 
 /// The loop looks at its gauges this often at least.
@@ -34,14 +36,8 @@ const TICK: Duration = Duration::from_secs(5);
 /// How often old local copies are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
-/// A thread that dies is started again after about a second, then ever later.
-const RESTARTS: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
-
-/// A thread that ran for so long did not die of what it was started with.
-const RAN_WELL: Duration = Duration::from_secs(300);
-
-/// Between the starts of two threads: each asks the bucket and the stream where it stands.
-const SPREAD: Duration = Duration::from_millis(10);
+/// However many shards ask for it, the stream is not looked at more often.
+const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// Which stream, and how long it keeps records.
 pub(super) struct Of {
@@ -75,6 +71,7 @@ pub(super) struct Generation<'a> {
     view: View,
     failures: BTreeMap<String, Backoff>,
     look_at: Duration,
+    looked_at: Duration,
     looks: Backoff,
     reminder: Reminder,
     housekeeping_at: Duration,
@@ -121,6 +118,7 @@ impl<'a> Generation<'a> {
             view: View { old: settled.old, ..View::default() },
             failures: BTreeMap::new(),
             look_at: Duration::ZERO,
+            looked_at: Duration::ZERO,
             looks: Backoff::new(Pace::REMOTE),
             reminder: Reminder::default(),
             housekeeping_at: Duration::ZERO,
@@ -214,6 +212,7 @@ impl<'a> Generation<'a> {
 
     /// Describes the stream and lists its shards; true if it is another creation.
     fn look_at_stream(&mut self) -> bool {
+        self.looked_at = self.now();
         let described = match self.services.stream.describe(self.stop) {
             Ok(served) => served.value,
             Err(error) => {
@@ -221,16 +220,12 @@ impl<'a> Generation<'a> {
                 return false;
             }
         };
-        if described.identity.arn == self.stream.arn && !described.identity.is(&self.stream) {
-            tracing::warn!(
-                stream = self.stream.name, before = %self.stream.created, now = %described.identity.created,
-                "the stream was deleted and made again"
-            );
+        if !described.identity.is(&self.stream) {
             return true;
         }
         self.shared.set_retention(described.retention);
         if !is_readable(described.status) {
-            self.unavailable(&format!("it is {:?}", described.status));
+            self.not_there(&format!("it is {:?}", described.status));
             self.look_later();
             return false;
         }
@@ -251,22 +246,33 @@ impl<'a> Generation<'a> {
     }
 
     fn looked_in_vain(&mut self, error: &StreamError) {
+        let said = why(error);
+        match error.kind {
+            StreamErrorKind::Stopped => {}
+            StreamErrorKind::NotFound => self.not_there(&said),
+            _ if !self.view.census.has_listing() => self.not_there(&said),
+            _ => {
+                if self.reminder.is_due(&said, self.now()) {
+                    tracing::warn!(%error, "the stream cannot be looked at; its shards go on");
+                }
+            }
+        }
         if error.kind != StreamErrorKind::Stopped {
             self.services.meters.error(Service::Kinesis, error.kind.as_str());
-            self.unavailable(&why(error));
         }
         self.look_later();
     }
 
     /// The shards go on with what they have.
-    fn unavailable(&mut self, why: &str) {
-        let gone_for_all = !self.view.census.has_listing() || why.starts_with("it ");
-        if gone_for_all {
-            self.services.meters.stream_state(Some(format!("waiting for stream: {why}")));
-        }
+    fn not_there(&mut self, why: &str) {
+        self.services.meters.stream_state(Some(format!("waiting for stream: {why}")));
         if self.reminder.is_due(why, self.services.clock.monotonic()) {
             tracing::warn!(stream = self.stream.name, why, "waiting for stream");
         }
+    }
+
+    fn look_soon(&mut self) {
+        self.look_at = self.look_at.min(self.now().max(self.looked_at + LOOKS_APART));
     }
 
     fn look_later(&mut self) {
@@ -287,115 +293,6 @@ impl<'a> Generation<'a> {
         None
     }
 
-    fn finished(&mut self, folder: &str, finish: Finish) {
-        let Some(thread) = self.threads.join(folder) else { return };
-        let meter = meter_id(folder, &thread.shard.id);
-        match finish {
-            Finish::Done(Outcome::Ended) => {
-                self.view.done.insert(folder.to_owned(), Done::Ended);
-                self.services.meters.retire(&meter);
-                tracing::info!(shard = folder, "the shard is archived to its end");
-            }
-            Finish::Done(Outcome::Drained) => {
-                self.view.done.insert(folder.to_owned(), Done::Drained);
-                self.services.meters.retire(&meter);
-                tracing::info!(shard = folder, "all that was sealed is delivered");
-            }
-            Finish::Done(Outcome::Stopped) => {
-                tracing::info!(shard = folder, "the shard has stopped");
-                // By itself: nobody asked for it, so it is started again, but not in a hot loop.
-                if !thread.stopping {
-                    self.retry_later(folder, &thread);
-                }
-            }
-            Finish::Done(Outcome::StreamReplaced) => {
-                tracing::warn!(shard = folder, "the shard is not found in the stream; looking at the stream again");
-                self.look_at = self.now();
-                self.retry_later(folder, &thread);
-            }
-            Finish::NotOpened(error) => {
-                self.services.meters.error(Service::Disk, "open");
-                tracing::error!(shard = folder, error, "the shard cannot be opened; trying again");
-                self.retry_later(folder, &thread);
-            }
-            Finish::Died(panic) => {
-                tracing::error!(shard = folder, panic, "the shard's thread died; it is started again");
-                self.shared.budget.leave(&thread.shard.id);
-                self.services.meters.shard_restarted(&meter);
-                self.retry_later(folder, &thread);
-            }
-        }
-    }
-
-    fn retry_later(&mut self, folder: &str, thread: &Thread) {
-        let now = self.now();
-        let backoff = self.failures.entry(folder.to_owned()).or_insert(Backoff::new(RESTARTS));
-        if now.saturating_sub(thread.started) >= RAN_WELL {
-            backoff.reset();
-        }
-        let wait = backoff.next(&mut self.random);
-        self.view.retry_at.insert(folder.to_owned(), now + wait);
-    }
-
-    /// Carries out what is planned, and says when to plan again.
-    fn act(&mut self) -> Option<Duration> {
-        let running = |thread: &Thread| Running { mode: thread.mode, stopping: thread.stopping };
-        self.view.running =
-            self.threads.iter().map(|(folder, thread)| (folder.clone(), running(thread))).collect();
-        let now = self.now();
-        let plan = self.view.plan(now);
-        let mut retry_at = plan.retry_at;
-        let mut delay = Duration::ZERO;
-        for action in plan.actions {
-            match action {
-                Action::Stop(folder) => {
-                    tracing::info!(shard = folder, "stopping the shard: something else is to be done for it");
-                    self.threads.stop(&folder, StopReason::Requested);
-                }
-                Action::Start(start) => {
-                    let folder = start.folder.clone();
-                    if let Err(error) = self.start(start, delay, now) {
-                        tracing::error!(shard = folder, %error, "the system gives no thread for the shard");
-                        let at = now + RESTARTS.longest;
-                        self.view.retry_at.insert(folder, at);
-                        retry_at = Some(retry_at.map_or(at, |earlier| earlier.min(at)));
-                    }
-                    delay += SPREAD;
-                }
-            }
-        }
-        retry_at
-    }
-
-    fn start(&mut self, start: Start, delay: Duration, now: Duration) -> io::Result<()> {
-        let Start { folder, shard, old, mode } = start;
-        self.view.retry_at.remove(&folder);
-        let created = old.as_ref().map_or(self.stream.created, |old: &OldFolder| old.created);
-        let services = self.services;
-        let ports = Ports {
-            clock: Arc::clone(&services.clock),
-            stream: Arc::clone(&services.stream),
-            store: Arc::clone(&services.store),
-            disk: Arc::clone(&services.disk) as Arc<dyn Disk>,
-            checkpoints: Arc::clone(&services.checkpoints),
-            notifier: services.notifier.clone(),
-            meter: services.meters.shard(&meter_id(&folder, &shard.id)),
-            probe: Arc::clone(&services.probe),
-        };
-        tracing::info!(shard = folder, mode = ?mode, closed = shard.closed, "the shard is started");
-        let stream = StreamIdentity { created, ..self.stream.clone() };
-        let task = Task {
-            workers: Arc::clone(&services.workers),
-            setup: Setup { stream, shard, mode, folder, settings: self.settings.clone() },
-            ports,
-            shared: Arc::clone(&self.shared),
-            random: self.random.fork(),
-            delay,
-            now,
-        };
-        self.threads.start(task, self.reporter.clone())
-    }
-
     fn housekeep(&mut self) {
         let now = self.now();
         if now < self.housekeeping_at {
@@ -405,7 +302,11 @@ impl<'a> Generation<'a> {
         let (disk, wall) = (&*self.services.disk, self.services.clock.now());
         match copies::prune(disk, wall, self.options.keep, self.stop) {
             Ok(pruned) if pruned.removed > 0 => {
-                tracing::debug!(removed = pruned.removed, left_bytes = pruned.left, "removed old local copies");
+                tracing::debug!(
+                    removed = pruned.removed,
+                    left_bytes = pruned.left,
+                    "removed old local copies"
+                );
             }
             Ok(_) => {}
             Err(error) => {
@@ -453,9 +354,4 @@ impl<'a> Generation<'a> {
         }
         self.gauges();
     }
-}
-
-/// An earlier creation's shard has the same id as today's: its numbers are its folder's.
-fn meter_id(folder: &str, shard: &ShardId) -> ShardId {
-    if folder == shard.as_str() { shard.clone() } else { ShardId::new(folder) }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::metrics::Registry;
 use crate::model::metric::Service;
 use crate::model::shard::ShardId;
 use crate::ports::Meter;
@@ -31,4 +32,38 @@ pub trait MeterSource: Send + Sync {
 
     /// A call that belongs to no shard failed.
     fn error(&self, service: Service, kind: &'static str);
+}
+
+impl MeterSource for Registry {
+    fn shard(&self, shard: &ShardId) -> Arc<dyn Meter> {
+        Self::shard(self, shard)
+    }
+
+    fn retire(&self, shard: &ShardId) {
+        Self::retire(self, shard);
+    }
+
+    fn shard_restarted(&self, shard: &ShardId) {
+        Self::shard_restarted(self, shard);
+    }
+
+    fn shards_running(&self, shards: usize) {
+        Self::shards_running(self, shards);
+    }
+
+    fn key_space_covered(&self, share: f64) {
+        Self::key_space_covered(self, share);
+    }
+
+    fn batch_memory(&self, bytes: u64) {
+        Self::batch_memory(self, bytes);
+    }
+
+    fn stream_state(&self, state: Option<String>) {
+        Self::stream_state(self, state);
+    }
+
+    fn error(&self, service: Service, kind: &'static str) {
+        Self::error(self, service, kind);
+    }
 }

@@ -26,7 +26,7 @@ pub use control::{Control, End};
 pub use meters::MeterSource;
 pub use run_loop::Supervisor;
 pub use system_clock::SystemClock;
-pub use worker::{Worker, Workers};
+pub use worker::{ShardWorkers, Worker, Workers};
 
 use crate::ledger::start::ConfiguredStart;
 use crate::model::batch::Limits;

@@ -36,7 +36,8 @@ impl Census {
     pub fn known(&mut self, id: ShardId) {
         if !self.is_listed(&id) {
             // Its place in the key space is in its `begin` entry; nothing here depends on it.
-            let shard = Shard { id: id.clone(), parents: Vec::new(), range: HashKeyRange::WHOLE, closed: true };
+            let shard =
+                Shard { id: id.clone(), parents: Vec::new(), range: HashKeyRange::WHOLE, closed: true };
             self.absent.entry(id).or_insert(Absent { shard, listings: 0 });
         }
     }
@@ -158,8 +159,12 @@ impl View {
         };
         let mut wanted: Vec<Start> = self.census.shards().map(|shard| of(shard, Mode::Read)).collect();
         wanted.extend(self.census.gone().map(|shard| of(shard, Mode::Unlisted)));
-        let unseen =
-            |id: &ShardId| Shard { id: id.clone(), parents: Vec::new(), range: HashKeyRange::WHOLE, closed: true };
+        let unseen = |id: &ShardId| Shard {
+            id: id.clone(),
+            parents: Vec::new(),
+            range: HashKeyRange::WHOLE,
+            closed: true,
+        };
         if !self.census.has_listing() {
             wanted.extend(self.pending.iter().map(|id| of(&unseen(id), Mode::Drain)));
         }

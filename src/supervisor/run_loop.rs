@@ -72,7 +72,15 @@ impl Supervisor {
             }
             match self.services.stream.describe(stop) {
                 Ok(served) if is_readable(served.value.status) => return Some(found(served.value)),
-                Ok(served) => self.waiting(&mut reminder, &format!("it is {:?}", served.value.status)),
+                Ok(served) => {
+                    self.waiting(&mut reminder, &format!("it is {:?}", served.value.status));
+                    // About to go: what is sealed of it can still be delivered.
+                    if let Some(known) =
+                        self.known_stream().filter(|known| known.stream.is(&served.value.identity))
+                    {
+                        return Some(known);
+                    }
+                }
                 Err(error) if error.kind == StreamErrorKind::Stopped => {}
                 Err(error) => {
                     self.services.meters.error(Service::Kinesis, error.kind.as_str());
@@ -99,7 +107,8 @@ impl Supervisor {
         let configured = known.stream == self.options.stream
             && known.bucket == self.options.bucket
             && known.prefix == self.options.prefix.as_str();
-        let stream = StreamIdentity { name: known.stream, arn: known.stream_arn, created: known.stream_created };
+        let stream =
+            StreamIdentity { name: known.stream, arn: known.stream_arn, created: known.stream_created };
         configured.then_some(Of { stream, retention: SHORTEST_RETENTION })
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::shard::ShardWorker;
 use crate::shard::setup::{Next, Ports, Setup, Shared};
 use crate::stop::Stop;
 
@@ -23,4 +24,27 @@ pub trait Workers: Send + Sync {
         stop: Stop,
         random: fastrand::Rng,
     ) -> io::Result<Box<dyn Worker>>;
+}
+
+/// The real state machines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardWorkers;
+
+impl Workers for ShardWorkers {
+    fn open(
+        &self,
+        setup: Setup,
+        ports: Ports,
+        shared: Arc<Shared>,
+        stop: Stop,
+        random: fastrand::Rng,
+    ) -> io::Result<Box<dyn Worker>> {
+        Ok(Box::new(ShardWorker::open(setup, ports, shared, stop, random)?))
+    }
+}
+
+impl Worker for ShardWorker {
+    fn step(&mut self) -> Next {
+        Self::step(self)
+    }
 }

@@ -1,0 +1,144 @@
+//! The generation's threads: started as planned, and taken note of when they end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Generation;
+use crate::model::metric::Service;
+use crate::model::shard::{ShardId, StreamIdentity};
+use crate::ports::Disk;
+use crate::retry::{Backoff, Pace};
+use crate::shard::setup::{Outcome, Ports, Setup};
+use crate::spool::OldFolder;
+use crate::stop::StopReason;
+use crate::supervisor::plan::{Action, Done, Running, Start};
+use crate::supervisor::threads::{Finish, Task, Thread};
+
+/// A thread that dies is started again after about a second, then ever later.
+const RESTARTS: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
+/// A thread that ran for so long did not die of what it was started with.
+const RAN_WELL: Duration = Duration::from_secs(300);
+
+/// Between the starts of two threads: each asks the bucket and the stream where it stands.
+const SPREAD: Duration = Duration::from_millis(10);
+
+impl Generation<'_> {
+    pub(super) fn finished(&mut self, folder: &str, finish: Finish) {
+        let Some(thread) = self.threads.join(folder) else { return };
+        let meter = meter_id(folder, &thread.shard.id);
+        match finish {
+            Finish::Done(Outcome::Ended) => {
+                self.view.done.insert(folder.to_owned(), Done::Ended);
+                self.services.meters.retire(&meter);
+                tracing::info!(shard = folder, "the shard is archived to its end");
+            }
+            Finish::Done(Outcome::Drained) => {
+                self.view.done.insert(folder.to_owned(), Done::Drained);
+                self.services.meters.retire(&meter);
+                tracing::info!(shard = folder, "all that was sealed is delivered");
+            }
+            Finish::Done(Outcome::Stopped) => {
+                tracing::info!(shard = folder, "the shard has stopped");
+                // By itself: nobody asked for it, so it is started again, but not in a hot loop.
+                if !thread.stopping {
+                    self.retry_later(folder, &thread);
+                }
+            }
+            Finish::Done(Outcome::StreamReplaced) => {
+                tracing::warn!(
+                    shard = folder,
+                    "the shard is not found in the stream; looking at the stream again"
+                );
+                self.look_soon();
+                self.retry_later(folder, &thread);
+            }
+            Finish::NotOpened(error) => {
+                self.services.meters.error(Service::Disk, "open");
+                tracing::error!(shard = folder, error, "the shard cannot be opened; trying again");
+                self.retry_later(folder, &thread);
+            }
+            Finish::Died(panic) => {
+                tracing::error!(shard = folder, panic, "the shard's thread died; it is started again");
+                self.shared.budget.leave(&thread.shard.id);
+                self.services.meters.shard_restarted(&meter);
+                self.retry_later(folder, &thread);
+            }
+        }
+    }
+
+    fn retry_later(&mut self, folder: &str, thread: &Thread) {
+        let now = self.now();
+        let backoff = self.failures.entry(folder.to_owned()).or_insert(Backoff::new(RESTARTS));
+        if now.saturating_sub(thread.started) >= RAN_WELL {
+            backoff.reset();
+        }
+        let wait = backoff.next(&mut self.random);
+        self.view.retry_at.insert(folder.to_owned(), now + wait);
+    }
+
+    /// Carries out what is planned, and says when to plan again.
+    pub(super) fn act(&mut self) -> Option<Duration> {
+        let running = |thread: &Thread| Running { mode: thread.mode, stopping: thread.stopping };
+        self.view.running =
+            self.threads.iter().map(|(folder, thread)| (folder.clone(), running(thread))).collect();
+        let now = self.now();
+        let plan = self.view.plan(now);
+        let mut retry_at = plan.retry_at;
+        let mut delay = Duration::ZERO;
+        for action in plan.actions {
+            match action {
+                Action::Stop(folder) => {
+                    tracing::info!(shard = folder, "stopping the shard: something else is to be done for it");
+                    self.threads.stop(&folder, StopReason::Requested);
+                }
+                Action::Start(start) => {
+                    let folder = start.folder.clone();
+                    if let Err(error) = self.start(start, delay, now) {
+                        tracing::error!(shard = folder, %error, "the system gives no thread for the shard");
+                        let at = now + RESTARTS.longest;
+                        self.view.retry_at.insert(folder, at);
+                        retry_at = Some(retry_at.map_or(at, |earlier| earlier.min(at)));
+                    }
+                    delay += SPREAD;
+                }
+            }
+        }
+        retry_at
+    }
+
+    fn start(&mut self, start: Start, delay: Duration, now: Duration) -> io::Result<()> {
+        let Start { folder, shard, old, mode } = start;
+        self.view.retry_at.remove(&folder);
+        let created = old.as_ref().map_or(self.stream.created, |old: &OldFolder| old.created);
+        let services = self.services;
+        let ports = Ports {
+            clock: Arc::clone(&services.clock),
+            stream: Arc::clone(&services.stream),
+            store: Arc::clone(&services.store),
+            disk: Arc::clone(&services.disk) as Arc<dyn Disk>,
+            checkpoints: Arc::clone(&services.checkpoints),
+            notifier: services.notifier.clone(),
+            meter: services.meters.shard(&meter_id(&folder, &shard.id)),
+            probe: Arc::clone(&services.probe),
+        };
+        tracing::info!(shard = folder, mode = ?mode, closed = shard.closed, "the shard is started");
+        let stream = StreamIdentity { created, ..self.stream.clone() };
+        let task = Task {
+            workers: Arc::clone(&services.workers),
+            setup: Setup { stream, shard, mode, folder, settings: self.settings.clone() },
+            ports,
+            shared: Arc::clone(&self.shared),
+            random: self.random.fork(),
+            delay,
+            now,
+        };
+        self.threads.start(task, self.reporter.clone())
+    }
+}
+
+/// An earlier creation's shard has the same id as today's: its numbers are its folder's.
+fn meter_id(folder: &str, shard: &ShardId) -> ShardId {
+    if folder == shard.as_str() { shard.clone() } else { ShardId::new(folder) }
+}
