@@ -93,9 +93,7 @@ impl ShardWorker {
 
     /// Another keeper may have archived further; without an answer from the bucket reading goes on.
     fn look_again(&mut self, started: Duration) -> Activity {
-        if self.ledger_is_away()
-            || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap)
-        {
+        if self.ledger_is_away() || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap) {
             return self.enter(Stage::Ask);
         }
         if self.looked_at.is_some_and(|looked| looked >= started) {

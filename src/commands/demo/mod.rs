@@ -16,7 +16,7 @@ pub mod summary;
 mod wiring;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use self::runs::{Fingerprint, Runs, sha256_of};
 use self::screen::{Screen, count};
 use self::stream::{SHARDS, STREAM};
 use self::summary::{Facts, conclude};
-use self::wiring::Keeper;
+use self::wiring::{Given, Keeper};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::model::key::Keys;
@@ -42,32 +42,22 @@ use crate::stop::{Stop, StopReason};
 use crate::supervisor::SystemClock;
 use crate::supervisor::signals::{self, Asked};
 
-/// See the whole system work, no AWS account needed.
-///
-/// Starts an embedded Kinesis and S3 on a loopback port, puts about 20,000 clickstream events into
-/// a stream of four shards, archives them with the real keeper, and checks every byte. Takes about
-/// twenty seconds. A second demo in the same folder adds to its archive.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example: kinesis-keeper demo my-demo")]
-pub struct Args {
-    /// Where archive, state and log go; default: a fresh folder under the current one
-    dir: Option<PathBuf>,
-}
-
 /// What is put: enough for a few objects of each shard, over before one loses patience.
 const AMOUNT: Amount = Amount { events: 20_000, over: Duration::from_secs(15) };
 /// After the last put, for everything to be archived and announced. It takes two seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The keeper has read what was put last after that, and may seal it without waiting for its age.
 const READ_BY_THEN: Duration = Duration::from_millis(1_500);
-/// Between two looks at the keeper's health.
+/// Between two looks at the counts.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Runs the demo; `seed` makes its events.
-pub fn run(args: &Args, seed: u64) -> Result<(), Failure> {
+/// Puts events into an embedded stream, archives them with the real keeper and checks every byte.
+/// A second demo in the same folder adds to its archive.
+pub fn demo(dir: Option<&Path>) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::new());
-    let place = Place::open(args.dir.as_deref(), clock.now())?;
+    let place = Place::open(dir, clock.now())?;
     let mut runs = Runs::load(place.folder())?;
+    wiring::log_to_file(&place)?;
     let stop = Stop::new();
     let asked = stop.clone();
     let _signals = signals::watch(move |signal| {
@@ -80,7 +70,7 @@ pub fn run(args: &Args, seed: u64) -> Result<(), Failure> {
     })?;
     let runtime = wiring::runtime()?;
     let screen = Arc::new(Screen::new(AMOUNT.events));
-    let demo = Demo { clock, place: &place, stop: &stop, screen: &screen, runtime: runtime.handle(), seed };
+    let demo = Demo { clock, place: &place, stop: &stop, screen: &screen, runtime: runtime.handle() };
     let outcome = demo.run(&embedded, &mut runs);
     screen.clear();
     outcome
@@ -93,7 +83,6 @@ struct Demo<'a> {
     stop: &'a Stop,
     screen: &'a Arc<Screen>,
     runtime: &'a Handle,
-    seed: u64,
 }
 
 impl Demo<'_> {
@@ -108,28 +97,30 @@ impl Demo<'_> {
         self.introduce(embedded);
 
         let notifier = Arc::new(PrintingNotifier::new(Arc::clone(self.screen), self.stop.clone()));
-        let keeper = Keeper::start(
-            &config,
-            embedded::credentials(),
-            self.runtime,
-            Arc::clone(&self.clock) as Arc<dyn Clock>,
-            notifier.clone(),
-            self.place,
-        )?;
-        let put = self.put(&kinesis, runs);
-        let seen = put.as_ref().map_or(Ok(()), |put| self.wait(&keeper, &notifier, created, put.len() as u64));
+        let mut random = fastrand::Rng::new();
+        let given = Given {
+            credentials: embedded::credentials(),
+            runtime: self.runtime,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            notifier: notifier.clone(),
+            demo: self.stop.clone(),
+            seed: random.u64(..),
+        };
+        let keeper = Keeper::start(&config, given)?;
+        let put = self.put(&kinesis, runs, random);
+        if let Ok(put) = &put {
+            self.wait(&keeper, &notifier, created, put.len() as u64);
+        }
         let store = keeper.store();
         // Whatever went wrong, the keeper is stopped in good order before anything is said.
         self.screen.waiting("stopping");
         keeper.stop()?;
         let put = put?;
-        seen?;
         self.screen.clear();
         self.interrupted()?;
 
         let keys = Keys::new(&config.archive.prefix, STREAM);
-        let expected =
-            Expected { runs: &runs.runs, put: &put, created, notices: &notifier.announced() };
+        let expected = Expected { runs: &runs.runs, put: &put, created, notices: &notifier.announced() };
         let report = check::check(store.as_ref(), &keys, &expected, &Stop::new())
             .map_err(|error| Failure::failed(format!("the archive cannot be checked: {error}")))?;
         self.conclude(runs, &put, &report)
@@ -156,10 +147,10 @@ impl Demo<'_> {
         &self,
         kinesis: &aws_sdk_kinesis::Client,
         runs: &mut Runs,
+        random: fastrand::Rng,
     ) -> Result<BTreeMap<u64, Fingerprint>, Failure> {
         let Some(run) = runs.runs.last_mut() else { return Ok(BTreeMap::new()) };
         let pace = AMOUNT.over.div_f64(AMOUNT.events as f64);
-        let random = fastrand::Rng::with_seed(self.seed);
         let mut events = Clickstream::new(random, run.first_event, self.clock.now(), pace);
         let producer = Producer {
             kinesis,
@@ -179,25 +170,16 @@ impl Demo<'_> {
 
     /// Waits until as many records are announced as were put. Only counts end it: a stream can be
     /// caught up with and a batch still open.
-    fn wait(
-        &self,
-        keeper: &Keeper,
-        notifier: &PrintingNotifier,
-        created: Timestamp,
-        put: u64,
-    ) -> Result<(), Failure> {
+    fn wait(&self, keeper: &Keeper, notifier: &PrintingNotifier, created: Timestamp, put: u64) {
         let begun = self.clock.monotonic();
         let mut sealed = false;
         loop {
             let seen = self.stop.seen();
             let announced = notifier.records(created);
             let waited = self.clock.monotonic().saturating_sub(begun);
-            if announced >= put || self.stop.reason().is_some() || !keeper.is_running() {
-                return Ok(());
-            }
-            if waited > PATIENCE {
-                // The check names what is missing.
-                return Ok(());
+            // Out of patience, the check names what is missing.
+            if announced >= put || self.stop.reason().is_some() || waited > PATIENCE {
+                return;
             }
             if waited > READ_BY_THEN && !sealed {
                 keeper.seal_now();
