@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 pub mod error;
 pub mod ledger;
+pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod ports;

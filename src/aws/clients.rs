@@ -47,6 +47,18 @@ pub struct AwsSettings {
     pub force_path_style: bool,
 }
 
+impl AwsSettings {
+    /// For a server of this machine that takes any credentials (demo, tests).
+    pub fn local(endpoint_url: impl Into<String>) -> Self {
+        Self {
+            region: Some("us-east-1".to_owned()),
+            endpoint_url: Some(endpoint_url.into()),
+            credentials: Some(Credentials::new("local", "local", None, None, "kinesis-keeper")),
+            ..Self::default()
+        }
+    }
+}
+
 /// The SDK could not be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientsError {

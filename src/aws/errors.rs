@@ -154,7 +154,8 @@ impl Refusal {
     fn is_not_let_in(&self) -> bool {
         self.cause == Cause::NoCredentials
             || NOT_LET_IN.contains(&self.code.as_str())
-            || (self.code.is_empty() && matches!(self.status(), Some(401 | 403)))
+            // Any other 403 too, but for an object that lies in an archive class.
+            || (matches!(self.status(), Some(401 | 403)) && self.code != "InvalidObjectState")
     }
 
     fn asks_for_patience(&self) -> bool {

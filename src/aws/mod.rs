@@ -12,3 +12,8 @@ pub mod kinesis;
 mod lifecycle;
 pub mod s3;
 pub mod sns;
+
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The archive's bucket, through the S3 API.
 //!
-//! Owns the calls and their deadlines; `put` what is sent with every put. Does not decide what a taken key or a missing object means: the ledger does.
+//! Owns the calls and their deadlines; `put` owns what is sent with every put. Does not decide what a
+//! taken key or a missing object means: the ledger does.
 
 use std::io::Read;
 use std::sync::Arc;

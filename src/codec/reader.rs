@@ -368,3 +368,6 @@ pub fn recut<R: Read>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

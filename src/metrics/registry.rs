@@ -308,7 +308,7 @@ mod tests {
     }
 
     fn read(registry: &Registry) -> u64 {
-        registry.snapshot().total.counters[Counter::RecordsRead as usize]
+        registry.snapshot().counter(Counter::RecordsRead)
     }
 
     #[test]
@@ -320,8 +320,8 @@ mod tests {
         registry.shard(&shard).count(Counter::RecordsRead, 4);
         let snapshot = registry.snapshot();
         assert_eq!(snapshot.shards.len(), 1);
-        assert_eq!(snapshot.total.counters[Counter::RecordsRead as usize], 7);
-        assert_eq!(snapshot.total.counters[Counter::ShardRestarts as usize], 1);
+        assert_eq!(snapshot.counter(Counter::RecordsRead), 7);
+        assert_eq!(snapshot.counter(Counter::ShardRestarts), 1);
     }
 
     #[test]
@@ -331,9 +331,9 @@ mod tests {
         let meter = registry.shard(&shard);
         meter.count(Counter::RecordsRead, 3);
         meter.set(Gauge::SpoolBytes, 5.0);
-        assert_eq!(registry.snapshot().total.gauges[Gauge::SpoolBytes as usize], Some(5.0));
+        assert_eq!(registry.snapshot().gauge(Gauge::SpoolBytes), Some(5.0));
         registry.retire(&shard);
-        assert_eq!(registry.snapshot().total.gauges[Gauge::SpoolBytes as usize], None);
+        assert_eq!(registry.snapshot().gauge(Gauge::SpoolBytes), None);
         assert_eq!(registry.snapshot().shards.len(), 1, "its counters are still its own");
         clock.pass(SHOWN_AFTER_END);
         meter.count(Counter::RecordsRead, 1);

@@ -4,7 +4,7 @@ use super::families::{FAMILIES, Family, Source, StreamGauge};
 use super::tally::Tally;
 use super::uploads::Uploads;
 use crate::model::batch::SealReason;
-use crate::model::metric::{Labels, Shape};
+use crate::model::metric::{Counter, Gauge, Labels, Shape};
 use crate::model::shard::ShardId;
 
 /// All numbers at one moment.
@@ -45,6 +45,16 @@ pub(super) enum Standing<'a> {
 }
 
 impl Snapshot {
+    /// A counter of all shards together, also of those long ended.
+    pub const fn counter(&self, counter: Counter) -> u64 {
+        self.total.counters[counter as usize]
+    }
+
+    /// A gauge of all running shards together; `None` where none has set it.
+    pub const fn gauge(&self, gauge: Gauge) -> Option<f64> {
+        self.total.gauges[gauge as usize]
+    }
+
     /// Every number in the wanted form, family by family.
     pub(super) fn families(&self, shape: Shape) -> impl Iterator<Item = (&'static Family, Vec<Reading<'_>>)> {
         FAMILIES.iter().map(move |family| (family, self.readings(family, shape)))

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(shown[1], (0.025, 2));
         assert_eq!(shown[12], (100.0, 2));
         assert_eq!(uploads.count(), 3);
-        assert!((uploads.seconds() - 5000.020_000_001).abs() < 1e-6);
+        assert!((uploads.seconds() - 5000.020000001).abs() < 1e-6);
     }
 
     #[test]

@@ -41,6 +41,29 @@ pub enum Rule {
     AdoptTakenSerial,
 }
 
+impl Rule {
+    /// Every rule.
+    #[cfg(any(test, feature = "testing"))]
+    pub const ALL: [Self; 16] = [
+        Self::ObjectSeenBeforeNextEntry,
+        Self::TrimSpoolAsItIsPut,
+        Self::KeepCoveredUntilSeen,
+        Self::WaitBeforeCompleting,
+        Self::VoidBeforeGap,
+        Self::MismatchStops,
+        Self::VoidIsGap,
+        Self::SeenThenMissingHasExpired,
+        Self::LookAgainBeforeGap,
+        Self::AskForLastSealed,
+        Self::CompleteToBelongsToItsPosition,
+        Self::MissingCompleteToIsOld,
+        Self::ReadHolesFirst,
+        Self::RepairGappedRecords,
+        Self::WalkAndAnnounce,
+        Self::AdoptTakenSerial,
+    ];
+}
+
 /// The rules in force: all of them, outside of tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {

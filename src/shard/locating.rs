@@ -1,7 +1,7 @@
 //! Locating: where the shard's ledger ends, with the checkpoint as a hint.
 
 use super::delivery::{Claim, Delivery, Trouble, Turn};
-use super::position::{Archived, Start, position_left_by};
+use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
 use crate::ledger::{Predecessor, StoredEntry};
 use crate::model::ledger::{BeginBody, Body};
@@ -88,6 +88,7 @@ impl ShardWorker {
             known,
             hour: last_batch.hour,
             last_object_sha256: last_batch.object_sha256,
+            ends_in_open_gap: is_open_gap(&stored.entry),
             void: None,
             start,
         });

@@ -71,6 +71,7 @@ impl ShardWorker {
     fn forget_iterators(&mut self) {
         if let Some(reading) = &mut self.reading {
             reading.iterator = None;
+            reading.look_at_stream = true;
             if let Some(test) = &mut reading.test {
                 test.iterator = None;
             }

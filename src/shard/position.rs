@@ -18,6 +18,8 @@ pub(super) struct Archived {
     pub(super) hour: Option<Hour>,
     /// Hex SHA-256 of the last batch entry's object; empty where there is none.
     pub(super) last_object_sha256: String,
+    /// The last entry is a gap without `resumes_at`: a sealed one at the same place is told already.
+    pub(super) ends_in_open_gap: bool,
     /// The last entry's object is void: a `lost` gap must come next.
     pub(super) void: Option<Box<BatchBody>>,
     /// Where the shard begins; known while the position is its start.
@@ -58,4 +60,9 @@ pub(super) fn position_left_by(entry: &Entry) -> KnownPosition {
         Body::End(_) => (Position::End, None),
     };
     KnownPosition { position, last_record, complete_to: None }
+}
+
+/// Whether the entry is a gap that the next batch ends.
+pub(super) fn is_open_gap(entry: &Entry) -> bool {
+    matches!(&entry.body, Body::Gap(gap) if gap.resumes_at.is_none())
 }

@@ -35,6 +35,9 @@ pub(super) struct Reading {
     pub(super) test: Option<TrimmedTest>,
     /// The position is trimmed and nothing unread was: read from the trim horizon.
     pub(super) from_horizon: bool,
+    /// A call was refused as it is when the stream was deleted and made again: look before
+    /// reading on, or another stream's records end in this one's ledger.
+    pub(super) look_at_stream: bool,
 }
 
 /// What must be over before records that arrived at the trim horizon's edge are trusted: the
@@ -117,12 +120,16 @@ impl ShardWorker {
             iterator: None,
             test: None,
             from_horizon: false,
+            look_at_stream: false,
         });
         true
     }
 
     fn read_once(&mut self) -> Result<Activity, StreamError> {
         let Some(reading) = &self.reading else { return Ok(Activity::Idle) };
+        if reading.look_at_stream {
+            return self.look_at_stream();
+        }
         if reading.test.is_some() {
             return self.test_step();
         }
@@ -133,6 +140,19 @@ impl ShardWorker {
             return Ok(self.start_test());
         }
         Ok(self.absorb(reply))
+    }
+
+    /// Whether this is still the stream that the ledger is of.
+    pub(super) fn look_at_stream(&mut self) -> Result<Activity, StreamError> {
+        let served = self.ports.stream.describe(&self.stop)?;
+        if !served.value.identity.is(&self.setup.stream) {
+            return Ok(self.leave_stream());
+        }
+        self.shared.set_retention(served.value.retention);
+        if let Some(reading) = &mut self.reading {
+            reading.look_at_stream = false;
+        }
+        Ok(Activity::Acted)
     }
 
     fn fetch_iterator(&mut self) -> Result<Activity, StreamError> {

@@ -2,7 +2,7 @@
 //! copy; then the spool file goes.
 
 use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
-use super::position::{Archived, Start, position_left_by};
+use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::rereading::EMPTY_GZIP;
 use super::worker::ShardWorker;
 use crate::codec::hash::sha256_hex;
@@ -64,6 +64,7 @@ impl ShardWorker {
             known: self.known_after(settling),
             hour: before.and_then(|before| before.hour),
             last_object_sha256: before.map(|before| before.last_object_sha256.clone()).unwrap_or_default(),
+            ends_in_open_gap: is_open_gap(entry),
             void: None,
             start: Start::of(entry).or(before.and_then(|before| before.start)),
         };

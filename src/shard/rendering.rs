@@ -216,7 +216,9 @@ impl ShardWorker {
 
     /// Removes sealed items all of which are archived.
     pub(super) fn drop_covered(&mut self, archived: &Archived) -> io::Result<()> {
-        let covered = |item: &&Item| item.is_covered_by(&archived.known.position);
+        let position = &archived.known.position;
+        let told = |item: &Item| archived.ends_in_open_gap && item.is_open_gap() && item.follows <= *position;
+        let covered = |item: &&Item| item.is_covered_by(position) || told(item);
         while let Some(item) = self.spool.items().iter().find(covered).cloned() {
             let bytes = self.spool.remove(&item)?;
             self.shared.quota.remove(bytes);

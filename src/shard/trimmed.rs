@@ -70,11 +70,10 @@ impl ShardWorker {
         };
         match stage {
             Stage::Describe => {
-                let served = self.ports.stream.describe(&self.stop)?;
-                if !served.value.identity.is(&self.setup.stream) {
-                    return Ok(self.leave_stream());
+                let looked = self.look_at_stream()?;
+                if self.ended.is_some() || self.unsealed.is_some() {
+                    return Ok(looked);
                 }
-                self.shared.set_retention(served.value.retention);
                 Ok(self.enter(Stage::Look))
             }
             Stage::Look => Ok(self.look_again(started)),
@@ -93,9 +92,7 @@ impl ShardWorker {
 
     /// Another keeper may have archived further; without an answer from the bucket reading goes on.
     fn look_again(&mut self, started: Duration) -> Activity {
-        if self.ledger_is_away()
-            || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap)
-        {
+        if self.ledger_is_away() || !self.setup.settings.rules.hold(Rule::LookAgainBeforeGap) {
             return self.enter(Stage::Ask);
         }
         if self.looked_at.is_some_and(|looked| looked >= started) {

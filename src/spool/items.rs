@@ -50,6 +50,11 @@ impl Item {
         self.sealed.batch().map(|batch| &batch.content.first_sequence_number)
     }
 
+    /// Whether it is a gap that the next batch ends, and so takes no room.
+    pub fn is_open_gap(&self) -> bool {
+        matches!(&self.sealed.kind, SealedKind::Gap(gap) if gap.resumes_at.is_none())
+    }
+
     /// Whether all of it lies behind `position`.
     pub fn is_covered_by(&self, position: &Position) -> bool {
         match &self.sealed.kind {
@@ -204,7 +209,7 @@ impl SpoolItems {
     /// furthest, so that overlapping items leave the fewest objects.
     pub fn next_at(&self, position: &Position) -> Option<&Item> {
         let fits = || self.items.iter().filter(|item| item.is_next_at(position));
-        let roomless = fits().find(|item| item.sealed.end() <= *position);
+        let roomless = fits().find(|item| item.is_open_gap());
         roomless.or_else(|| {
             // The end comes only when nothing else is left.
             fits()

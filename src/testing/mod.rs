@@ -6,6 +6,7 @@
 mod bucket;
 mod crash;
 mod disk;
+mod kill;
 mod notice;
 mod store;
 mod stream;
@@ -16,6 +17,7 @@ mod world;
 pub use bucket::{Change, MemoryBucket, StoredObject, What};
 pub use crash::{CrashPlan, Crashed, When};
 pub use disk::{MemoryDisk, SealedRange, Snapshot};
+pub use kill::KillAt;
 pub use notice::{Recorded, Recorder, SilentMeter};
 pub use store::MemoryStore;
 pub use stream::{Logged, MemoryStream, ShardHistory, StreamSetup};

@@ -41,14 +41,17 @@ impl S3Store {
                 (self.file(key, &path, len, stop)?, len, Some(path))
             }
         };
-        let deadline = PUT_BASE + Duration::from_secs(len / PUT_RATE);
+        let sending_it = Duration::from_secs(len / PUT_RATE);
+        let deadline = PUT_BASE + sending_it;
         let Some(request) = self.put_request(key, attributes) else {
             let message = format!("`{}` is no hex SHA-256", attributes.sha256);
             return Err(StoreError { call: CALL, key: key.to_owned(), kind: StoreErrorKind::Other, message });
         };
-        // No limit for one try: the deadline is what one try of this size may take.
-        let config = TimeoutConfig::builder().operation_timeout(deadline).build();
-        let config = config::Config::builder().timeout_config(config);
+        // One try gets half of the base, so that a dead connection leaves time for another.
+        let limits = TimeoutConfig::builder()
+            .operation_timeout(deadline)
+            .operation_attempt_timeout(PUT_BASE / 2 + sending_it);
+        let config = config::Config::builder().timeout_config(limits.build());
         let sending = request.body(content).customize().config_override(config).send();
         match self.call((CALL, key), (deadline, Until::Abandoned), stop, sending) {
             Ok(output) => Ok(Put::Stored(stored(output.e_tag, output.version_id))),

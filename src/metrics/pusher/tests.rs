@@ -194,13 +194,12 @@ fn a_thread_pushes_every_minute_and_once_more_at_the_end() {
     let pusher = Pusher::start(&stage.registry, sinks, EVERY, &stop).unwrap();
     stage.meter.count(Counter::RecordsRead, 1);
     // The thread's minute may begin after the first of these.
-    let first = loop {
+    let mut tries = std::iter::repeat_with(|| {
         stage.clock.pass(EVERY);
         stop.nudge();
-        if let Ok(numbers) = stage.pushed.recv_timeout(Duration::from_millis(10)) {
-            break numbers;
-        }
-    };
+        stage.pushed.recv_timeout(Duration::from_millis(10)).ok()
+    });
+    let first = tries.by_ref().take(3000).flatten().next().expect("a push");
     assert_eq!(said(&first, "RecordsRead"), [(true, Value::Delta(1))]);
     stage.meter.count(Counter::RecordsRead, 2);
     stop.stop(StopReason::Requested);

@@ -1,1 +1,0 @@
-//! The configuration file: one TOML file, one stream; validated once.

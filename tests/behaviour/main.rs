@@ -1,0 +1,26 @@
+//! The promises of docs/SEMANTICS.md, each held by the real binary against independent servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "this is all test code: it fails by panicking and waits on the real clock, with deadlines"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod exactly_once;
+mod harness;
+mod limits;
+mod memory;
+mod notices;
+mod numbers;
+mod outages;
+mod payloads;
+mod reshard;
+mod signals;
+mod state;
+mod two_keepers;

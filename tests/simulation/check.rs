@@ -1,0 +1,493 @@
+//! What must be true after every run: the ledgers, their objects, and every record that was ever written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kinesis_keeper::model::batch::{Compression, Format};
+use kinesis_keeper::model::key::Layout;
+use kinesis_keeper::model::ledger::{BatchBody, Body, GapBody, GapCause};
+use kinesis_keeper::model::sequence::{Position, SequenceNumber};
+use kinesis_keeper::model::timestamp::Timestamp;
+use kinesis_keeper::testing::{Logged, ShardHistory};
+
+use crate::archive::{Archive, Lain, is_void};
+use crate::driver::Driver;
+use crate::keeper::{STREAM, keys};
+use crate::plan::{HOUR, SECOND};
+use crate::reader::{self, sha256};
+
+/// How often the things happened that a simulation is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub records: u64,
+    pub batches: u64,
+    pub trimmed_gaps: u64,
+    pub certain_gaps: u64,
+    pub lost_gaps: u64,
+    pub ends: u64,
+    pub completed_by_another: u64,
+    pub repaired: u64,
+    pub expired: u64,
+    pub missing: u64,
+}
+
+/// One shard with its ledger, and which of its records were found where.
+pub struct Checked<'a> {
+    pub shard: &'a ShardHistory,
+    pub ledger: Vec<Lain>,
+    archived: BTreeMap<SequenceNumber, u64>,
+    /// Ranges of entries whose object never came before its lifetime was over.
+    expired_unseen: Vec<(SequenceNumber, SequenceNumber)>,
+    repaired: BTreeSet<SequenceNumber>,
+}
+
+macro_rules! ensure {
+    ($holds:expr, $($told:tt)+) => {
+        if !$holds {
+            return Err(format!($($told)+));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Checks a run that has settled.
+pub fn check(driver: &Driver) -> Result<Tally, String> {
+    let archive = Archive::of(&driver.bucket);
+    let history = driver.stream.history();
+    let mut tally = Tally::default();
+    let mut claimed = BTreeSet::new();
+    for shard in &history {
+        let checked = check_shard(driver, &archive, shard, &mut tally)
+            .map_err(|told| format!("{}@{}: {told}", shard.shard.id, shard.created.as_seconds()))?;
+        claimed.extend(checked.ledger.iter().filter_map(Lain::batch).map(|batch| batch.key.clone()));
+        crate::notices::check(driver, &archive, &checked)
+            .map_err(|told| format!("{}@{}: {told}", shard.shard.id, shard.created.as_seconds()))?;
+    }
+    for (key, changes) in &archive.stored {
+        let data = !key.contains("/_ledger/") && !key.contains("/_repaired/");
+        ensure!(!data || claimed.contains(key), "no entry claims {key}");
+        let gone = archive.expired.get(key).and_then(|gone| gone.first());
+        let again = gone.is_some_and(|gone| changes.iter().any(|change| change.object.sent > gone.at));
+        ensure!(!data || !again, "{key} expired and was put again");
+    }
+    tally.expired = archive.expired.len() as u64;
+    Ok(tally)
+}
+
+fn check_shard<'a>(
+    driver: &Driver,
+    archive: &Archive,
+    shard: &'a ShardHistory,
+    tally: &mut Tally,
+) -> Result<Checked<'a>, String> {
+    let mut checked = Checked {
+        shard,
+        ledger: archive.ledger(shard)?,
+        archived: BTreeMap::new(),
+        expired_unseen: Vec::new(),
+        repaired: repaired(archive, shard)?,
+    };
+    checked.chain(archive)?;
+    checked.objects(driver, archive, tally)?;
+    checked.gaps(driver, archive, tally)?;
+    checked.every_record(driver, tally)?;
+    checked.everything_sealed(driver)?;
+    tally.repaired += checked.repaired.len() as u64;
+    let ended = checked.ledger.iter().filter(|lain| matches!(lain.entry.body, Body::End(_)));
+    tally.ends += ended.count() as u64;
+    Ok(checked)
+}
+
+/// Whether a record may be missing because it was trimmed before anybody could know: before the
+/// `begin` entry was put, or within the hour in which its first read counts as prompt.
+pub fn is_before_the_beginning(retention: Duration, begin: &Lain, logged: &Logged) -> bool {
+    begin.begins_at().is_none() && logged.written + retention < begin.at + HOUR + 10 * SECOND
+}
+
+fn repaired(archive: &Archive, shard: &ShardHistory) -> Result<BTreeSet<SequenceNumber>, String> {
+    let folder = format!("{}_repaired/{}-{}/", keys().root(), shard.shard.id, shard.created.as_seconds());
+    let mut found = BTreeSet::new();
+    for (key, changes) in archive.stored.range(folder.clone()..) {
+        if !key.starts_with(&folder) {
+            break;
+        }
+        for change in changes {
+            let content = reader::read(&change.object.bytes).map_err(|told| format!("{key}: {told}"))?;
+            for line in content.lines {
+                is_as_written(shard, &line).map_err(|told| format!("{key}: {told}"))?;
+                found.insert(line.number);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_as_written(shard: &ShardHistory, line: &reader::Line) -> Result<(), String> {
+    let number = &line.number;
+    let at = shard.records.binary_search_by(|logged| logged.record.sequence_number.cmp(number));
+    let Ok(at) = at else { return Err(format!("nobody wrote {number}")) };
+    let record = &shard.records[at].record;
+    ensure!(
+        record.arrival == line.arrival
+            && record.partition_key == line.partition_key
+            && record.data[..] == line.data[..],
+        "{number} was written as {record:?} and archived as {line:?}"
+    );
+    Ok(())
+}
+
+impl Checked<'_> {
+    /// Serials, hashes, types and positions.
+    fn chain(&self, archive: &Archive) -> Result<(), String> {
+        let (mut position, mut last_archived) = (Position::Start, None);
+        for (index, lain) in self.ledger.iter().enumerate() {
+            let (serial, entry) = (lain.serial, &lain.entry);
+            let before = index.checked_sub(1).map(|index| &self.ledger[index]);
+            ensure!(
+                entry.version == 1
+                    && entry.serial == serial
+                    && entry.stream == STREAM
+                    && entry.shard == self.shard.shard.id
+                    && entry.stream_created.as_seconds() == self.shard.created.as_seconds(),
+                "entry {serial} belongs elsewhere: {entry:?}"
+            );
+            let hash = before.map_or("", |before| before.sha256.as_str());
+            ensure!(entry.previous_entry_sha256 == hash, "entry {serial} breaks the chain");
+            ensure!(matches!(entry.body, Body::Begin(_)) == (serial == 0), "entry {serial} is {entry:?}");
+            ensure!(
+                before.is_none_or(|before| !matches!(before.entry.body, Body::End(_))),
+                "entry {serial} follows the end"
+            );
+            let void_before = before.and_then(Lain::batch).is_some_and(|batch| archive.is_void(batch));
+            let lost = lain.gap().is_some_and(|gap| gap.why == GapCause::Lost);
+            ensure!(void_before == lost, "entry {serial}: a void before it {void_before}, lost gap {lost}");
+            match &entry.body {
+                Body::Begin(_) => {}
+                Body::Batch(batch) => {
+                    let (first, last) = (&batch.first_sequence_number, &batch.last_sequence_number);
+                    ensure!(first <= last, "entry {serial} ends before it begins");
+                    ensure!(
+                        !position.covers(first),
+                        "entry {serial} begins at {first}, {position} or before"
+                    );
+                    if !archive.is_void(batch) {
+                        position = Position::After(last.clone());
+                        last_archived = Some(last.clone());
+                    }
+                }
+                Body::Gap(gap) => {
+                    ensure!(
+                        gap.after == last_archived,
+                        "the gap at {serial} follows {:?}, the ledger {last_archived:?}",
+                        gap.after
+                    );
+                    let after = || gap.after.clone().map_or(Position::Start, Position::After);
+                    position = gap.resumes_at.clone().map_or_else(after, Position::Before);
+                }
+                Body::End(end) => {
+                    let named = end.children.iter().all(|child| child != &self.shard.shard.id);
+                    ensure!(named && self.shard.closed.is_some(), "the end at {serial} of an open shard");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Each batch entry has the object that it says.
+    fn objects(&mut self, driver: &Driver, archive: &Archive, tally: &mut Tally) -> Result<(), String> {
+        let mut before: Option<&BatchBody> = None;
+        let mut archived = BTreeMap::new();
+        for (index, lain) in self.ledger.iter().enumerate() {
+            let Some(batch) = lain.batch() else { continue };
+            let serial = lain.serial;
+            let hour = batch.first_arrival.hour().max(before.map_or(batch.first_arrival.hour(), |b| b.hour));
+            ensure!(batch.hour == hour, "entry {serial} lies in {:?}, not in {hour:?}", batch.hour);
+            let form = (Format::Envelope, Compression::Gzip);
+            let key = |layout| {
+                keys().object(layout, hour, &self.shard.shard.id, &batch.first_sequence_number, form)
+            };
+            let right_key = [Layout::Hive, Layout::Firehose].map(key).contains(&batch.key);
+            ensure!(right_key, "entry {serial} has the key {}", batch.key);
+            let expected = before.filter(|before| !archive.is_void(before));
+            let expected = expected.and_then(|before| archive.object_of(before));
+            let expected = expected.map_or(String::new(), |change| sha256(&change.object.bytes));
+            let previous = &batch.previous_object_sha256;
+            ensure!(
+                *previous == expected || (archive.lifecycle && previous.is_empty()),
+                "entry {serial} says that the object before it is {previous}, it is {expected}"
+            );
+            before = Some(batch);
+            tally.batches += 1;
+            let Some(change) = archive.object_of(batch) else {
+                let old = driver.bucket.lifecycle.is_some_and(|life| lain.at + life < driver.world.now());
+                ensure!(old, "entry {serial} has no object");
+                let range = (batch.first_sequence_number.clone(), batch.last_sequence_number.clone());
+                self.expired_unseen.push(range);
+                continue;
+            };
+            let next = self.ledger.get(index + 1);
+            ensure!(
+                next.is_none_or(|next| change.event < next.event) || archive.lifecycle,
+                "the entry after {serial} was put before its object"
+            );
+            self.waited(driver, lain, change, tally)?;
+            if !is_void(&change.object) {
+                let told = |told| format!("the object of entry {serial}: {told}");
+                for number in self.object(lain, batch, &change.object).map_err(told)? {
+                    *archived.entry(number).or_insert(0) += 1;
+                }
+            }
+        }
+        self.archived = archived;
+        Ok(())
+    }
+
+    /// Whoever completes another's entry has waited for him.
+    fn waited(
+        &self,
+        driver: &Driver,
+        lain: &Lain,
+        change: &kinesis_keeper::testing::Change,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let writer = &change.object.writer;
+        if *writer == lain.entry.host {
+            return Ok(());
+        }
+        tally.completed_by_another += 1;
+        let keeper = driver.keepers.iter().find(|keeper| writer.starts_with(keeper.plan.name));
+        let max_age = keeper.map_or(Duration::ZERO, |keeper| keeper.plan.limits.max_age);
+        let waited = change.object.sent.since(lain.at);
+        ensure!(
+            waited >= max_age,
+            "{writer} put the object of entry {} of {} after {waited:?}, not {max_age:?}",
+            lain.serial,
+            lain.entry.host
+        );
+        Ok(())
+    }
+
+    fn object(
+        &self,
+        lain: &Lain,
+        batch: &BatchBody,
+        object: &kinesis_keeper::testing::StoredObject,
+    ) -> Result<Vec<SequenceNumber>, String> {
+        let content = reader::read(&object.bytes)?;
+        ensure!(content.sha256 == batch.content_sha256, "content {}", content.sha256);
+        ensure!(content.size == batch.content_size, "size {}", content.size);
+        ensure!(content.lines.len() as u64 == batch.records, "records {}", content.lines.len());
+        ensure!(content.lines.is_sorted_by(|a, b| a.number < b.number), "not in order");
+        let (Some(first), Some(last)) = (content.lines.first(), content.lines.last()) else {
+            return Err("no records".into());
+        };
+        ensure!(
+            first.number == batch.first_sequence_number && first.arrival == batch.first_arrival,
+            "begins with {first:?}"
+        );
+        ensure!(
+            last.number == batch.last_sequence_number && last.arrival == batch.last_arrival,
+            "ends with {last:?}"
+        );
+        for line in &content.lines {
+            is_as_written(self.shard, line)?;
+            ensure!(line.arrival.hour() <= batch.hour, "{} arrived after {:?}", line.number, batch.hour);
+        }
+        metadata(lain, batch, object)?;
+        Ok(content.lines.into_iter().map(|line| line.number).collect())
+    }
+
+    /// The gap that covers a record: its index in the ledger.
+    fn gap_over(&self, number: &SequenceNumber) -> Option<usize> {
+        (0..self.ledger.len()).find(|index| {
+            self.ledger[*index].gap().is_some_and(|gap| {
+                let end = gap.resumes_at.as_ref().or_else(|| self.next_first(*index));
+                gap.after.as_ref().is_none_or(|after| number > after) && end.is_none_or(|end| number < end)
+            })
+        })
+    }
+
+    /// The first record of the next batch that was archived.
+    fn next_first(&self, index: usize) -> Option<&SequenceNumber> {
+        let mut later = self.ledger[index + 1..].iter().filter_map(Lain::batch);
+        later
+            .find(|batch| self.archived.contains_key(&batch.first_sequence_number))
+            .map(|batch| &batch.first_sequence_number)
+    }
+
+    fn is_archived(&self, number: &SequenceNumber) -> bool {
+        self.archived.contains_key(number)
+            || self.expired_unseen.iter().any(|(first, last)| first <= number && number <= last)
+    }
+
+    /// Gaps are only where records are missing that could not be read.
+    fn gaps(&self, driver: &Driver, archive: &Archive, tally: &mut Tally) -> Result<(), String> {
+        for (index, lain) in self.ledger.iter().enumerate() {
+            if let Some(batch) = lain.batch().filter(|batch| archive.is_void(batch)) {
+                self.void_is_right(driver, archive, batch)?;
+            }
+            let Some(gap) = lain.gap() else { continue };
+            match gap.why {
+                GapCause::Trimmed => tally.trimmed_gaps += 1,
+                GapCause::Lost => tally.lost_gaps += 1,
+            }
+            tally.certain_gaps += u64::from(gap.certain);
+            let end = gap.resumes_at.as_ref().or_else(|| self.next_first(index));
+            let within = |number: &SequenceNumber| {
+                gap.after.as_ref().is_none_or(|after| number > after) && end.is_none_or(|end| number < end)
+            };
+            let missing = self.shard.records.iter().filter(|logged| {
+                let number = &logged.record.sequence_number;
+                within(number) && !self.is_archived(number)
+            });
+            ensure!(
+                !gap.certain || missing.count() > 0,
+                "the gap at {} is certain, and nothing is missing",
+                lain.serial
+            );
+            let untrimmed = !driver.plan.trims() && self.shard.deleted.is_none();
+            ensure!(
+                !untrimmed || self.is_late_first_read(lain, gap),
+                "nothing was ever trimmed, and a gap lies at {}",
+                lain.serial
+            );
+        }
+        Ok(())
+    }
+
+    /// A first read more than an hour after the `begin` entry may have missed something.
+    fn is_late_first_read(&self, lain: &Lain, gap: &GapBody) -> bool {
+        let begun = self.ledger[0].entry.written_at;
+        gap.after.is_none()
+            && !gap.certain
+            && gap.why == GapCause::Trimmed
+            && lain.at > begun + 59 * 60 * SECOND
+    }
+
+    fn void_is_right(&self, driver: &Driver, archive: &Archive, batch: &BatchBody) -> Result<(), String> {
+        let Some(void) = archive.object_of(batch) else { return Ok(()) };
+        let (first, last) = (&batch.first_sequence_number, &batch.last_sequence_number);
+        let gone = self.shard.records.iter().any(|logged| {
+            let number = &logged.record.sequence_number;
+            first <= number && number <= last && self.is_gone(driver, logged, void.at)
+        });
+        ensure!(gone, "a void lies under {} though all its records could be read", batch.key);
+        Ok(())
+    }
+
+    fn is_gone(&self, driver: &Driver, logged: &Logged, when: Timestamp) -> bool {
+        logged.written + driver.plan.stream.retention < when
+            || self.shard.deleted.is_some_and(|deleted| deleted <= when)
+    }
+
+    /// Every record that was ever written is archived once, or lies in a gap that is right.
+    fn every_record(&self, driver: &Driver, tally: &mut Tally) -> Result<(), String> {
+        tally.records += self.shard.records.len() as u64;
+        if let Some((number, times)) = self.archived.iter().find(|(_, times)| **times > 1) {
+            return Err(format!("{number} is archived {times} times"));
+        }
+        let Some(begin) = self.ledger.first() else { return Ok(()) };
+        let mut begun = begin.begins_at().is_none();
+        for logged in &self.shard.records {
+            begun |= begin.begins_at().is_some_and(|time| logged.record.arrival >= time);
+            let number = &logged.record.sequence_number;
+            if self.is_archived(number) || !begun {
+                continue;
+            }
+            tally.missing += 1;
+            if let Some(index) = self.gap_over(number) {
+                self.gap_is_right(driver, index, logged)?;
+            } else if self.shard.deleted.is_none() {
+                let early = is_before_the_beginning(driver.plan.stream.retention, begin, logged);
+                ensure!(early, "{number} of {} is lost without a gap", logged.written);
+            }
+        }
+        Ok(())
+    }
+
+    /// The missing record could not be read when the gap was decided, and who put it did not hold it.
+    fn gap_is_right(&self, driver: &Driver, index: usize, logged: &Logged) -> Result<(), String> {
+        let (lain, number) = (&self.ledger[index], &logged.record.sequence_number);
+        let Some(gap) = lain.gap() else { return Ok(()) };
+        let decided = match gap.resumes_at {
+            Some(_) => lain.at,
+            // What is trimmed while the next batch is awaited lies in the gap too.
+            None => self.ledger.get(index + 1).map_or_else(|| driver.world.now(), |next| next.at),
+        };
+        ensure!(
+            self.is_gone(driver, logged, decided),
+            "the gap at {} covers {number}, which could be read",
+            lain.serial
+        );
+        if gap.why == GapCause::Lost {
+            return Ok(());
+        }
+        let writer = driver.keepers.iter().find(|keeper| lain.entry.host.starts_with(keeper.plan.name));
+        let held = writer.is_some_and(|keeper| {
+            keeper.disk.sealed().iter().any(|sealed| self.holds(sealed, number) && sealed.event < lain.event)
+        });
+        ensure!(
+            !held,
+            "{} put the gap at {} over {number}, which it held sealed",
+            lain.entry.host,
+            lain.serial
+        );
+        Ok(())
+    }
+
+    fn holds(&self, sealed: &kinesis_keeper::testing::SealedRange, number: &SequenceNumber) -> bool {
+        sealed.shard == self.shard.shard.id
+            && sealed.created.as_seconds() == self.shard.created.as_seconds()
+            && sealed.first <= *number
+            && *number <= sealed.last
+    }
+
+    /// What was ever sealed on a disk that still lives is in the archive, or kept beside it.
+    fn everything_sealed(&self, driver: &Driver) -> Result<(), String> {
+        if self.ledger.is_empty() {
+            return Ok(());
+        }
+        for keeper in &driver.keepers {
+            for sealed in keeper.disk.sealed() {
+                for logged in &self.shard.records {
+                    let number = &logged.record.sequence_number;
+                    ensure!(
+                        !self.holds(&sealed, number)
+                            || self.is_archived(number)
+                            || self.repaired.contains(number),
+                        "{} sealed {number}, and it is neither archived nor under _repaired/",
+                        keeper.plan.name
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn metadata(
+    lain: &Lain,
+    batch: &BatchBody,
+    object: &kinesis_keeper::testing::StoredObject,
+) -> Result<(), String> {
+    ensure!(object.content_type == "application/gzip", "content type {}", object.content_type);
+    let expected = [
+        ("keeper-version", "1".to_owned()),
+        ("keeper-stream", STREAM.to_owned()),
+        ("keeper-stream-created", lain.entry.stream_created.to_string()),
+        ("keeper-shard", lain.entry.shard.to_string()),
+        ("keeper-serial", lain.serial.to_string()),
+        ("keeper-first-sequence-number", batch.first_sequence_number.to_string()),
+        ("keeper-last-sequence-number", batch.last_sequence_number.to_string()),
+        ("keeper-records", batch.records.to_string()),
+        ("keeper-content-size", batch.content_size.to_string()),
+        ("keeper-content-sha256", batch.content_sha256.clone()),
+        ("keeper-sha256", sha256(&object.bytes)),
+        ("keeper-first-arrival", batch.first_arrival.to_string()),
+        ("keeper-last-arrival", batch.last_arrival.to_string()),
+    ];
+    for (name, value) in expected {
+        ensure!(object.meta(name) == Some(&value), "metadata {name} is {:?}, not {value}", object.meta(name));
+    }
+    Ok(())
+}

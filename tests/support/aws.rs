@@ -1,0 +1,335 @@
+//! The tests' own clients: they make streams, buckets, topics and queues and look at what came of them.
+//!
+//! Built on the AWS SDK, independent of the product's adapters. SQS is asked by hand, to spare a dependency.
+
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
+use aws_sdk_s3::config::{Credentials, Region};
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use tokio::runtime::Runtime;
+
+use super::{fresh, http, servers, wait_for};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The runtime on which the tests' clients work.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    })
+}
+
+fn wait<F: Future>(future: F) -> F::Output {
+    runtime().block_on(async {
+        match tokio::time::timeout(LIMIT, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("a test server did not answer within {LIMIT:?}"),
+        }
+    })
+}
+
+fn shared(endpoint: &str) -> aws_config::SdkConfig {
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint);
+    wait(loader.load())
+}
+
+fn kinesis() -> &'static aws_sdk_kinesis::Client {
+    static CLIENT: OnceLock<aws_sdk_kinesis::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| aws_sdk_kinesis::Client::new(&shared(servers::kinesis().endpoint())))
+}
+
+fn s3() -> &'static aws_sdk_s3::Client {
+    static CLIENT: OnceLock<aws_sdk_s3::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let config = aws_sdk_s3::config::Builder::from(&shared(servers::ministack().endpoint()));
+        aws_sdk_s3::Client::from_conf(config.force_path_style(true).build())
+    })
+}
+
+fn sns() -> &'static aws_sdk_sns::Client {
+    static CLIENT: OnceLock<aws_sdk_sns::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| aws_sdk_sns::Client::new(&shared(servers::ministack().endpoint())))
+}
+
+fn cloudwatch() -> &'static aws_sdk_cloudwatch::Client {
+    static CLIENT: OnceLock<aws_sdk_cloudwatch::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| aws_sdk_cloudwatch::Client::new(&shared(servers::ministack().endpoint())))
+}
+
+/// Makes a stream of a fresh name and waits until it is ACTIVE.
+pub fn stream(word: &str, shards: i32) -> String {
+    let name = fresh(word);
+    create_stream(&name, shards);
+    name
+}
+
+/// Makes a stream and waits until it is ACTIVE.
+pub fn create_stream(name: &str, shards: i32) {
+    wait(kinesis().create_stream().stream_name(name).shard_count(shards).send()).unwrap();
+    wait_until_active(name);
+}
+
+/// Waits until the stream is ACTIVE: after it was made or resharded.
+pub fn wait_until_active(name: &str) {
+    wait_for(&format!("stream {name} to be ACTIVE"), LIMIT, || {
+        let answer = wait(kinesis().describe_stream_summary().stream_name(name).send()).ok()?;
+        let summary = answer.stream_description_summary?;
+        (summary.stream_status == StreamStatus::Active).then_some(())
+    });
+}
+
+/// Deletes a stream and waits until it is gone.
+pub fn delete_stream(name: &str) {
+    wait(kinesis().delete_stream().stream_name(name).enforce_consumer_deletion(true).send()).unwrap();
+    wait_for(&format!("stream {name} to be gone"), LIMIT, || {
+        wait(kinesis().describe_stream_summary().stream_name(name).send()).err().map(|_| ())
+    });
+}
+
+/// All shards of a stream that it still lists.
+pub fn shards(name: &str) -> Vec<Shard> {
+    let answer = wait(kinesis().list_shards().stream_name(name).send()).unwrap();
+    assert_eq!(answer.next_token, None, "a test stream fits on one page");
+    answer.shards.unwrap_or_default()
+}
+
+/// Puts records (key, payload), no more than 500 and 4 MiB a call, in order, each exactly once.
+pub fn put(name: &str, records: &[(String, Vec<u8>)]) {
+    let mut rest = records;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take(500).take_while(|(key, data)| {
+            bytes += key.len() + data.len();
+            bytes <= 4 << 20
+        });
+        let (now, later) = rest.split_at(fits.count().max(1));
+        rest = later;
+        put_some(name, now);
+    }
+}
+
+fn put_some(name: &str, records: &[(String, Vec<u8>)]) {
+    let entries: Vec<_> = records
+        .iter()
+        .map(|(key, data)| {
+            let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.clone()));
+            entry.build().unwrap()
+        })
+        .collect();
+    let answer = wait(kinesis().put_records().stream_name(name).set_records(Some(entries)).send()).unwrap();
+    assert_eq!(answer.failed_record_count.unwrap_or(0), 0, "the test server refused records: {answer:?}");
+}
+
+/// Puts one record; whether the server took it (an emulator may refuse what AWS takes).
+pub fn try_put(name: &str, key: &str, data: &[u8]) -> bool {
+    wait(kinesis().put_record().stream_name(name).partition_key(key).data(Blob::new(data)).send()).is_ok()
+}
+
+/// Splits a shard in the middle of its key space and waits until that is done.
+pub fn split(name: &str, shard: &Shard) {
+    let range = shard.hash_key_range.as_ref().unwrap();
+    let (start, end): (u128, u128) =
+        (range.starting_hash_key.parse().unwrap(), range.ending_hash_key.parse().unwrap());
+    let middle = start + (end - start) / 2 + 1;
+    let call = kinesis().split_shard().stream_name(name).shard_to_split(&shard.shard_id);
+    wait(call.new_starting_hash_key(middle.to_string()).send()).unwrap();
+    wait_until_active(name);
+}
+
+/// Merges two adjacent shards and waits until that is done.
+pub fn merge(name: &str, shard: &str, adjacent: &str) {
+    let call = kinesis().merge_shards().stream_name(name).shard_to_merge(shard);
+    wait(call.adjacent_shard_to_merge(adjacent).send()).unwrap();
+    wait_until_active(name);
+}
+
+/// Makes a bucket of a fresh name.
+pub fn bucket(word: &str) -> String {
+    let name = fresh(word);
+    create_bucket(&name);
+    name
+}
+
+/// Makes a bucket.
+pub fn create_bucket(name: &str) {
+    wait(s3().create_bucket().bucket(name).send()).unwrap();
+}
+
+/// Makes a bucket of a fresh name that keeps versions.
+pub fn versioned_bucket(word: &str) -> String {
+    let name = bucket(word);
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    wait(s3().put_bucket_versioning().bucket(&name).versioning_configuration(enabled).send()).unwrap();
+    name
+}
+
+/// An object with its user metadata.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// Its user metadata, lower-case names without prefix.
+    pub metadata: std::collections::HashMap<String, String>,
+    /// Its media type.
+    pub content_type: Option<String>,
+    /// Its content encoding.
+    pub content_encoding: Option<String>,
+    /// Its ETag without quotes.
+    pub etag: String,
+    /// Its version, where the bucket keeps versions.
+    pub version_id: Option<String>,
+}
+
+/// All keys under a prefix, in order.
+pub fn keys(bucket: &str, prefix: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut token = None;
+    loop {
+        let call = s3().list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
+        let page = wait(call.send()).unwrap();
+        keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+        token = page.next_continuation_token;
+        if token.is_none() {
+            return keys;
+        }
+    }
+}
+
+/// One object; `None` where nothing is.
+pub fn object(bucket: &str, key: &str) -> Option<Object> {
+    let answer = match wait(s3().get_object().bucket(bucket).key(key).send()) {
+        Ok(answer) => answer,
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return None,
+        Err(error) => panic!("reading s3://{bucket}/{key}: {error:?}"),
+    };
+    Some(Object {
+        metadata: answer.metadata.unwrap_or_default(),
+        content_type: answer.content_type,
+        content_encoding: answer.content_encoding,
+        etag: answer.e_tag.unwrap_or_default().trim_matches('"').to_owned(),
+        version_id: answer.version_id.filter(|version| version != "null"),
+        body: wait(answer.body.collect()).unwrap().to_vec(),
+    })
+}
+
+/// How many versions there are of each key under a prefix: more than one means that something was overwritten.
+pub fn versions(bucket: &str, prefix: &str) -> Vec<(String, usize)> {
+    let answer = wait(s3().list_object_versions().bucket(bucket).prefix(prefix).send()).unwrap();
+    let mut counts = std::collections::BTreeMap::new();
+    for version in answer.versions.unwrap_or_default() {
+        *counts.entry(version.key.unwrap_or_default()).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// A topic with a queue that gets all that is published to it.
+pub struct Topic {
+    /// The topic's ARN.
+    pub arn: String,
+    queue_url: String,
+}
+
+/// Makes a topic of a fresh name and a queue subscribed to it, raw: a message's body is what was published.
+pub fn topic(word: &str) -> Topic {
+    subscribed(&fresh(word), &[])
+}
+
+/// Makes a FIFO topic and a FIFO queue subscribed to it.
+pub fn fifo_topic(word: &str) -> Topic {
+    subscribed(&format!("{}.fifo", fresh(word)), &[("FifoTopic", "true")])
+}
+
+fn subscribed(name: &str, attributes: &[(&str, &str)]) -> Topic {
+    let mut call = sns().create_topic().name(name);
+    for (key, value) in attributes {
+        call = call.attributes(*key, *value);
+    }
+    let arn = wait(call.send()).unwrap().topic_arn.unwrap();
+    let queue_attributes =
+        if attributes.is_empty() { serde_json::json!({}) } else { serde_json::json!({"FifoQueue": "true"}) };
+    let made = sqs("CreateQueue", &serde_json::json!({"QueueName": name, "Attributes": queue_attributes}));
+    let queue_url = made["QueueUrl"].as_str().unwrap().to_owned();
+    let wanted = serde_json::json!({"QueueUrl": queue_url, "AttributeNames": ["QueueArn"]});
+    let queue = sqs("GetQueueAttributes", &wanted)["Attributes"]["QueueArn"].as_str().unwrap().to_owned();
+    let call = sns().subscribe().topic_arn(&arn).protocol("sqs").endpoint(queue);
+    wait(call.attributes("RawMessageDelivery", "true").send()).unwrap();
+    Topic { arn, queue_url }
+}
+
+/// A message as a subscriber got it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The notice.
+    pub body: serde_json::Value,
+    /// The message's attributes: name and value.
+    pub attributes: std::collections::BTreeMap<String, String>,
+}
+
+impl Topic {
+    /// Takes what is in the queue now, at most ten messages a call, until it is empty.
+    pub fn take(&self) -> Vec<Message> {
+        let mut taken = Vec::new();
+        loop {
+            let wanted = serde_json::json!({"QueueUrl": self.queue_url, "MaxNumberOfMessages": 10,
+                "WaitTimeSeconds": 0, "MessageAttributeNames": ["All"]});
+            let answer = sqs("ReceiveMessage", &wanted);
+            let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
+            if messages.is_empty() {
+                return taken;
+            }
+            for message in messages {
+                let gone = serde_json::json!({"QueueUrl": self.queue_url, "ReceiptHandle": message["ReceiptHandle"]});
+                sqs("DeleteMessage", &gone);
+                taken.push(Message::from_sqs(&message));
+            }
+        }
+    }
+}
+
+impl Message {
+    fn from_sqs(message: &serde_json::Value) -> Self {
+        let text = message["Body"].as_str().unwrap();
+        let body = serde_json::from_str(text).unwrap_or_else(|error| panic!("notice {text}: {error}"));
+        let attributes = message["MessageAttributes"].as_object().cloned().unwrap_or_default();
+        let value = |of: &serde_json::Value| of["StringValue"].as_str().unwrap_or("").to_owned();
+        Self { body, attributes: attributes.iter().map(|(name, of)| (name.clone(), value(of))).collect() }
+    }
+}
+
+fn sqs(action: &str, body: &serde_json::Value) -> serde_json::Value {
+    let headers = [
+        ("X-Amz-Target", format!("AmazonSQS.{action}")),
+        ("Content-Type", "application/x-amz-json-1.0".to_owned()),
+    ];
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let body = body.to_string();
+    let endpoint = servers::ministack().endpoint();
+    let answer = http::ask(endpoint, "POST /", &headers, body.as_bytes(), LIMIT)
+        .unwrap_or_else(|error| panic!("SQS {action}: {error}"));
+    assert_eq!(answer.status(), 200, "SQS {action}: {}", answer.text());
+    if answer.body.is_empty() {
+        return serde_json::Value::Null;
+    }
+    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("SQS {action}: {error}"))
+}
+
+/// The names of all metrics in a CloudWatch namespace, each with its dimensions `name=value`.
+pub fn metrics(namespace: &str) -> Vec<(String, Vec<String>)> {
+    let answer = wait(cloudwatch().list_metrics().namespace(namespace).send()).unwrap();
+    let dimensions = |metric: &aws_sdk_cloudwatch::types::Metric| {
+        let pairs = metric.dimensions().iter();
+        pairs.map(|d| format!("{}={}", d.name().unwrap_or(""), d.value().unwrap_or(""))).collect()
+    };
+    let metrics = answer.metrics.unwrap_or_default();
+    metrics.iter().map(|metric| (metric.metric_name().unwrap_or("").to_owned(), dimensions(metric))).collect()
+}
