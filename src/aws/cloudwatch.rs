@@ -3,12 +3,16 @@
 //! Owns what CloudWatch accepts and how much of it in one call. Which numbers there are is the
 //! metrics' business.
 
+mod sink;
+
 use std::time::Duration;
 
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_sdk_cloudwatch::{Client, config};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::timeout::TimeoutConfig;
+
+pub use sink::CloudWatchSink;
 
 use super::blocking::{Blocking, Until};
 use super::clients::Clients;

@@ -5,6 +5,7 @@
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod run;
+mod wiring;
 
 use std::path::PathBuf;
 

@@ -1,14 +1,202 @@
 //! `run CONFIG`: the archiver, in the foreground.
+//!
+//! Owns what is started around the supervisor and the order in which it ends, and the reload.
 
-use std::path::Path;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
 
-use crate::config::Config;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::wiring::{aws_settings, options, services};
+use crate::aws::blocking::Blocking;
+use crate::aws::clients::Clients;
+use crate::aws::cloudwatch::{CloudWatch, CloudWatchSink};
+use crate::config::{Config, HostPort};
 use crate::error::Failure;
 use crate::logging;
+use crate::metrics::pusher::EVERY;
+use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
+use crate::ports::{Clock, MetricSink};
+use crate::spool::StateLock;
+use crate::stop::{Stop, StopReason};
+use crate::supervisor::signals::{Asked, watch};
+use crate::supervisor::{Control, End, Supervisor, SystemClock};
+
+/// How long the last push of the metrics may take after the shards have ended.
+const LAST_PUSH: Duration = Duration::from_secs(3);
+
+/// What the runtime still does then (a name look-up) is not waited for longer.
+const RUNTIME_END: Duration = Duration::from_secs(1);
 
 /// Archives the stream of a configuration file until a signal ends it.
-pub fn run(config: &Path) -> Result<(), Failure> {
-    let config = Config::load(config)?;
+pub fn run(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
     logging::start(&config.log)?;
-    Err(Failure::failed("run: not wired yet"))
+    let runtime = runtime()?;
+    let outcome = keep_until_stopped(path, config, runtime.handle());
+    runtime.shutdown_timeout(RUNTIME_END);
+    outcome
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let threads = available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the I/O threads: {error}")))
+}
+
+/// A file that was checked, with clients as it wants them.
+struct Prepared {
+    config: Config,
+    clients: Clients,
+}
+
+impl Prepared {
+    fn new(config: Config, handle: &Handle) -> Result<Self, Failure> {
+        let clients = Clients::load(handle, &aws_settings(&config))
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(Self { config, clients })
+    }
+}
+
+/// What a reload starts with, once the running supervisor has ended.
+type NextFile = Arc<Mutex<Option<Prepared>>>;
+
+fn keep_until_stopped(path: &Path, config: Config, handle: &Handle) -> Result<(), Failure> {
+    let control = Control::new();
+    let next: NextFile = Arc::default();
+    // First of all: a signal that comes while things start is not lost.
+    let reload = Reload { path: path.to_owned(), handle: handle.clone(), next: Arc::clone(&next) };
+    let asking = control.clone();
+    let _watch = watch(move |asked| match asked {
+        Asked::Stop => {
+            tracing::info!("asked to stop; a second signal ends the process at once");
+            asking.stop();
+        }
+        Asked::Reload => reload.try_file(&asking),
+        Asked::Seal => asking.seal_now(),
+    })?;
+    let mut prepared = Prepared::new(config, handle)?;
+    loop {
+        match keep(&prepared, handle, &control)? {
+            End::Stopped => return Ok(()),
+            End::Reload => {
+                if let Some(new) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    prepared = new;
+                }
+                if let Err(failure) = logging::start(&prepared.config.log) {
+                    tracing::error!(%failure, "the log stays as it is");
+                }
+                tracing::info!("starting anew with the file as it is now");
+            }
+        }
+    }
+}
+
+/// SIGHUP: the file is read again.
+struct Reload {
+    path: PathBuf,
+    handle: Handle,
+    next: NextFile,
+}
+
+impl Reload {
+    /// Checks the file before anything is stopped for it.
+    fn try_file(&self, control: &Control) {
+        let checked = Config::load(&self.path).map_err(Failure::from);
+        match checked.and_then(|config| Prepared::new(config, &self.handle)) {
+            Ok(prepared) => {
+                tracing::info!(file = %self.path.display(), "asked to read the file again; stopping first");
+                *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
+                control.reload();
+            }
+            Err(failure) => {
+                let file = self.path.display();
+                tracing::error!(%file, problem = %failure, "the new file is refused; the old one goes on");
+            }
+        }
+    }
+}
+
+/// Keeps the stream until it is asked to end; everything that was started has ended then.
+fn keep(prepared: &Prepared, handle: &Handle, control: &Control) -> Result<End, Failure> {
+    let Prepared { config, clients } = prepared;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        stream = config.stream.name,
+        bucket = config.archive.bucket,
+        state_dir = %config.disk.state_dir.display(),
+        "kinesis-keeper starts"
+    );
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let registry = Registry::new(config.stream.name.clone(), config.metrics.per_shard, Arc::clone(&clock));
+    let blocking = Blocking::new(handle.clone());
+    // Whose state is in use by another process is to hear of that, not of the other's metrics port.
+    drop(StateLock::acquire(&config.disk.state_dir)?);
+    let publishing = Publishing::start(prepared, &registry, &blocking, &clock, handle)?;
+    let services = services(config, clients, &blocking, clock, &registry);
+    let outcome = Supervisor::new(services, options(config, fastrand::Rng::new().u64(..))).run(control);
+    publishing.end();
+    if let Ok(end) = outcome {
+        tracing::info!(end = ?end, "kinesis-keeper has stopped");
+    }
+    outcome
+}
+
+/// Who gets the numbers; ends after the supervisor, so that the last of them are published.
+struct Publishing {
+    stop: Stop,
+    server: Option<Server>,
+    pusher: Pusher,
+}
+
+impl Publishing {
+    fn start(
+        prepared: &Prepared,
+        registry: &Registry,
+        blocking: &Blocking,
+        clock: &Arc<dyn Clock>,
+        handle: &Handle,
+    ) -> Result<Self, Failure> {
+        let Prepared { config, clients } = prepared;
+        let (metrics, stream) = (&config.metrics, &config.stream.name);
+        let stop = Stop::new();
+        let server = match &metrics.http {
+            None => None,
+            Some(place) => Some(serve(address(place)?, registry.clone(), handle, stop.clone())?),
+        };
+        let mut sinks: Vec<Arc<dyn MetricSink>> = Vec::new();
+        if let Some(namespace) = &metrics.cloudwatch_namespace {
+            let cloudwatch = CloudWatch::new(clients, blocking.clone());
+            let (clock, namespace) = (Arc::clone(clock), namespace.clone());
+            sinks.push(Arc::new(CloudWatchSink::new(cloudwatch, clock, namespace, stream.clone())));
+        }
+        if let Some(statsd) = &metrics.statsd {
+            sinks.push(Arc::new(Statsd::new(statsd.to_string(), stream.clone())));
+        }
+        let pusher = Pusher::start(registry, sinks, EVERY, &stop)?;
+        Ok(Self { stop, server, pusher })
+    }
+
+    fn end(self) {
+        self.stop.stop(StopReason::Requested);
+        self.pusher.join(LAST_PUSH);
+        if let Some(server) = self.server {
+            server.join();
+        }
+    }
+}
+
+fn address(place: &HostPort) -> Result<SocketAddr, Failure> {
+    let hint = "give metrics.http an address of this machine, such as 127.0.0.1:9464";
+    let found = (place.host(), place.port()).to_socket_addrs();
+    let mut found = found
+        .map_err(|error| Failure::failed(format!("cannot serve metrics on {place}: {error}; {hint}")))?;
+    found.next().ok_or_else(|| Failure::failed(format!("{place} is no address; {hint}")))
 }

@@ -136,8 +136,11 @@ pub fn settle(disk: &dyn Disk, wanted: Identity) -> Result<Settled, Unsettled> {
         }
         disk.rename(from, to)?;
     }
-    for folder in moves.iter().filter_map(|(from, _)| from.parent()).collect::<BTreeSet<_>>() {
-        disk.remove_folder(folder)?;
+    for kind in ["spool", "outbox"] {
+        for shard in disk.list(Path::new(kind))?.into_iter().filter(|found| found.is_dir) {
+            // Those that are empty now, or were when an earlier try was cut short.
+            disk.remove_folder(&Path::new(kind).join(shard.name))?;
+        }
     }
     let keeper = found.map_or_else(|| wanted.keeper.clone(), |found| found.keeper);
     let identity = Identity { keeper, ..wanted };

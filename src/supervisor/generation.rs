@@ -158,11 +158,13 @@ impl<'a> Generation<'a> {
         }
         for kind in ["spool", "outbox"] {
             for folder in disk.list(Path::new(kind))? {
-                if folder.is_dir && !folder.name.contains('@') {
-                    let shard = ShardId::new(folder.name.as_str());
-                    if !disk.list(&Path::new(kind).join(&folder.name))?.is_empty() {
-                        self.view.pending.insert(shard.clone());
-                    }
+                // An empty folder may be an earlier creation's: it tells nothing.
+                if folder.is_dir
+                    && !folder.name.contains('@')
+                    && !disk.list(&Path::new(kind).join(&folder.name))?.is_empty()
+                {
+                    let shard = ShardId::new(folder.name);
+                    self.view.pending.insert(shard.clone());
                     self.view.census.known(shard);
                 }
             }

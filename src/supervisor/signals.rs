@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn signals_are_translated() {
         let (told, asked) = channel();
-        let watch = watch(move |what| drop(told.send(what))).unwrap();
+        let watch = watch(move |what| told.send(what).unwrap()).unwrap();
         for (signal, what) in [(SIGHUP, Asked::Reload), (SIGUSR1, Asked::Seal), (SIGTERM, Asked::Stop)] {
             low_level::raise(signal).unwrap();
             assert_eq!(asked.recv_timeout(Duration::from_secs(60)), Ok(what));
