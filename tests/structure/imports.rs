@@ -21,7 +21,7 @@ pub const ROWS: [Row; 18] = [
     // Implements ports, and is known to the commands alone.
     row("aws", &["ports", "model", "stop", "retry", "error"]),
     row("config", &["model", "error"]),
-    row("logging", &["model", "error"]),
+    row("logging", &["config", "model", "error"]),
     // Fakes of the ports; the product is compiled without it.
     row("testing", &["supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     row("supervisor", &["metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
