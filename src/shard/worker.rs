@@ -122,7 +122,10 @@ impl ShardWorker {
             settings.host.clone(),
         );
         shared.quota.add(spool.bytes());
-        shared.budget.join(&shard, stop.clone());
+        // What drains reads nothing, and has its shard's id in common with today's shard.
+        if setup.mode != Mode::Drain {
+            shared.budget.join(&shard, stop.clone());
+        }
         let remote = || Backoff::new(Pace::REMOTE);
         let mut worker = Self {
             writer: BatchWriter::new(settings.level),
@@ -320,7 +323,9 @@ impl ShardWorker {
 
 impl Drop for ShardWorker {
     fn drop(&mut self) {
-        self.shared.budget.leave(&self.setup.shard.id);
+        if self.setup.mode != Mode::Drain {
+            self.shared.budget.leave(&self.setup.shard.id);
+        }
         self.shared.quota.remove(self.spool.bytes());
     }
 }
