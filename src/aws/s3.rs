@@ -110,7 +110,11 @@ impl S3Store {
     }
 
     fn error(&self, call: &'static str, key: &str, refusal: &Refusal) -> StoreError {
-        let kind = refusal.store_kind();
+        let mut kind = refusal.store_kind();
+        // Only calls about one object can miss the object; a HEAD of the bucket has no body to say so.
+        if refusal.status() == Some(404) && !matches!(call, "GetObject" | "HeadObject") {
+            kind = StoreErrorKind::NoBucket;
+        }
         let mut message = refusal.advice(&self.action(call));
         if kind == StoreErrorKind::NoBucket {
             message = format!("{message}; check archive.bucket ({}) and aws.region", self.settings.bucket);

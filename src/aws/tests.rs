@@ -187,6 +187,7 @@ fn a_missing_object_is_none_and_a_forbidden_one_is_not() {
         Answer(404, &[], "<Error><Code>NoSuchBucket</Code></Error>"),
         Answer(404, &[], "<Error><Code>NoSuchLifecycleConfiguration</Code></Error>"),
         Answer(403, &[DATE], ""),
+        Answer(404, &[DATE], ""),
     ]);
     let (store, stop) = (store(&server, Path::new("/")), Stop::new());
     assert_eq!(store.head("k", &stop).unwrap(), None);
@@ -197,6 +198,7 @@ fn a_missing_object_is_none_and_a_forbidden_one_is_not() {
     assert_eq!(store.get("k", &stop).unwrap_err().kind, StoreErrorKind::NoBucket);
     assert_eq!(store.shortest_expiry("k", &stop).unwrap(), None);
     assert_eq!(store.service_time(&stop).unwrap(), Timestamp::from_seconds(1_576_540_098));
+    assert_eq!(store.service_time(&stop).unwrap_err().kind, StoreErrorKind::NoBucket);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+use crate::support::canned::Backlog;
 use crate::support::proxy::{self, Action, Gate, Proxy};
 use crate::support::{aws, http, servers};
 
@@ -181,4 +182,36 @@ fn the_proxy_understands_chunks_and_kept_connections() {
         http::read_body(&mut reader, &mut rest, false).unwrap();
         assert_eq!(aws::object(&bucket, key).unwrap().body, b"abcde");
     }
+}
+
+#[test]
+fn the_canned_kinesis_gives_every_record_once() {
+    let backlog = Backlog { shards: 2, records: 50, bytes: 1 << 20 };
+    let proxy = backlog.serve("canned");
+    let ask = |operation: &str, body: serde_json::Value| -> serde_json::Value {
+        let target = format!("Kinesis_20131202.{operation}");
+        let headers = [("X-Amz-Target", target.as_str())];
+        let answer =
+            http::ask(proxy.endpoint(), "POST /", &headers, body.to_string().as_bytes(), LIMIT).unwrap();
+        assert!(answer.header("date").is_some_and(|date| date.ends_with(" GMT")));
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    let shards = ask("ListShards", serde_json::json!({}));
+    assert_eq!(shards["Shards"][1]["HashKeyRange"]["EndingHashKey"], u128::MAX.to_string());
+    let start = serde_json::json!({"ShardId": "shardId-000000000001", "ShardIteratorType": "TRIM_HORIZON"});
+    let mut iterator = ask("GetShardIterator", start)["ShardIterator"].clone();
+    let mut numbers = Vec::new();
+    while numbers.len() < 50 {
+        let reply = ask("GetRecords", serde_json::json!({"ShardIterator": iterator}));
+        let records = reply["Records"].as_array().unwrap();
+        assert!((1..=10).contains(&records.len()), "a reply has up to 10 MiB");
+        numbers.extend(records.iter().map(|record| record["SequenceNumber"].as_str().unwrap().to_owned()));
+        iterator = reply["NextShardIterator"].clone();
+    }
+    assert!(numbers.is_sorted() && numbers.len() == 50);
+    let after = serde_json::json!({"ShardId": "shardId-000000000001", "StartingSequenceNumber": numbers[48],
+        "ShardIteratorType": "AFTER_SEQUENCE_NUMBER"});
+    let iterator = ask("GetShardIterator", after)["ShardIterator"].clone();
+    let last = ask("GetRecords", serde_json::json!({"ShardIterator": iterator}));
+    assert_eq!(last["Records"][0]["SequenceNumber"], numbers[49].as_str());
 }

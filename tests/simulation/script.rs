@@ -8,7 +8,7 @@ use kinesis_keeper::model::key::Layout;
 use kinesis_keeper::model::ledger::{Body, Entry};
 use kinesis_keeper::model::rules::Rules;
 use kinesis_keeper::shard::setup::Pacing;
-use kinesis_keeper::testing::{Faults, ShardHistory, StreamSetup};
+use kinesis_keeper::testing::{Faults, StreamSetup};
 
 use crate::archive::{Archive, Lain};
 use crate::check::{Tally, check};
@@ -143,11 +143,6 @@ impl Script {
             self.keeper(who).act();
         }
         panic!("a hundred thousand steps in {end}");
-    }
-
-    /// All that happened to the first shard.
-    pub fn shard(&self) -> ShardHistory {
-        self.driver.stream.history().remove(0)
     }
 
     /// The first shard's ledger.

@@ -7,7 +7,6 @@ use kinesis_keeper::model::ledger::Body;
 use kinesis_keeper::model::rules::Rules;
 use kinesis_keeper::testing::{Snapshot, StoredObject, World};
 
-use crate::archive::Archive;
 use crate::check::ensure;
 use crate::driver::Driver;
 use crate::keeper::keys;

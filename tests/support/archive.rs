@@ -82,11 +82,20 @@ pub fn read(bucket: &str, stream: &str) -> Archive {
 #[track_caller]
 pub fn read_under(bucket: &str, prefix: &str, stream: &str) -> Archive {
     let root = format!("{prefix}{stream}/");
+    let found = aws::keys(bucket, &root).into_iter().map(|key| {
+        let object = aws::object(bucket, &key).unwrap_or_else(|| panic!("{key} was listed and is gone"));
+        (key, object)
+    });
+    check(&root, stream, found.collect())
+}
+
+/// Checks what was found under `root`, all of it.
+#[track_caller]
+pub fn check(root: &str, stream: &str, found: BTreeMap<String, aws::Object>) -> Archive {
     let mut archive = Archive { ledgers: BTreeMap::new(), objects: BTreeMap::new(), records: Vec::new() };
     let mut entries: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     let mut starts = Vec::new();
-    for key in aws::keys(bucket, &root) {
-        let object = aws::object(bucket, &key).unwrap_or_else(|| panic!("{key} was listed and is gone"));
+    for (key, object) in found {
         let place = key[root.len()..].to_owned();
         if let Some(ledger) = place.strip_prefix("_ledger/") {
             match ledger.split_once('/') {
@@ -103,8 +112,8 @@ pub fn read_under(bucket: &str, prefix: &str, stream: &str) -> Archive {
     check_starts(stream, &starts, entries.keys());
     let mut named = BTreeSet::new();
     for (folder, entries) in entries {
-        let ledger = chained(&root, &folder, stream, entries);
-        archive.read_ledger(&ledger, &root, &mut named);
+        let ledger = chained(root, &folder, stream, entries);
+        archive.read_ledger(&ledger, root, &mut named);
         archive.ledgers.insert(folder, ledger);
     }
     for key in archive.objects.keys() {
@@ -161,7 +170,12 @@ impl Archive {
             match entry.kind() {
                 "begin" => assert!(entry.fields["parents"].is_array(), "{}", entry.at),
                 "batch" => {
-                    assert_eq!(entry.text("previous_object_sha256"), previous_object, "{}", entry.at);
+                    assert_eq!(
+                        entry.text("previous_object_sha256"),
+                        previous_object,
+                        "{}: the object before it",
+                        entry.at
+                    );
                     assert!(entry.text("hour") >= hour.as_str(), "{}: a closed hour was opened", entry.at);
                     hour = entry.text("hour").to_owned();
                     assert!(named.insert(entry.text("key").to_owned()), "{}: named twice", entry.text("key"));

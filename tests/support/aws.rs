@@ -174,7 +174,7 @@ pub fn versioned_bucket(word: &str) -> String {
 }
 
 /// An object with its user metadata.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Object {
     /// Its bytes.
     pub body: Vec<u8>,
