@@ -19,6 +19,8 @@ use crate::ledger::Ledger;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::metric::{Gauge, Service};
 use crate::model::sequence::Position;
+use crate::model::shard::StreamIdentity;
+use crate::model::timestamp::Timestamp;
 use crate::ports::ShardState;
 use crate::retry::{Backoff, Pace};
 use crate::spool::items::SpoolItems;
@@ -99,9 +101,7 @@ impl ShardWorker {
         random: fastrand::Rng,
     ) -> io::Result<Self> {
         let (stream, shard) = (setup.stream.clone(), setup.shard.id.clone());
-        let is_own = |arn: &str, created: crate::model::timestamp::Timestamp| {
-            arn == stream.arn && created.as_seconds() == stream.created.as_seconds()
-        };
+        let is_own = |arn: &str, created: Timestamp| is_of(&stream, arn, created);
         let (spool, damaged) = SpoolItems::open(ports.disk.clone(), &setup.folder, |sealed| {
             sealed.shard == shard && is_own(&sealed.stream_arn, sealed.stream_created)
         })?;
@@ -319,6 +319,10 @@ impl ShardWorker {
             tracing::info!(shard = %self.setup.shard.id, "this disk takes writes again");
         }
     }
+}
+
+fn is_of(stream: &StreamIdentity, arn: &str, created: Timestamp) -> bool {
+    stream.is(&StreamIdentity { name: String::new(), arn: arn.to_owned(), created })
 }
 
 impl Drop for ShardWorker {
