@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
 use crate::ports::{Clock, MetricSink};
 use crate::spool::StateLock;
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::signals::{Asked, watch};
+use crate::supervisor::signals::{Asked, SignalWatch, watch};
 use crate::supervisor::{Control, End, Supervisor, SystemClock};
 
 /// How long the last push of the metrics may take after the shards have ended.
@@ -33,10 +33,13 @@ const RUNTIME_END: Duration = Duration::from_secs(1);
 
 /// Archives the stream of a configuration file until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
+    let control = Control::new();
+    // First of all: a signal that comes while things start is a signal, too.
+    let (reload, _watch) = Reload::watch(path, &control)?;
     let config = Config::load(path)?;
     logging::start(&config.log)?;
     let runtime = runtime()?;
-    let outcome = keep_until_stopped(path, config, runtime.handle());
+    let outcome = keep_until_stopped(config, runtime.handle(), &control, &reload);
     runtime.shutdown_timeout(RUNTIME_END);
     outcome
 }
@@ -65,29 +68,19 @@ impl Prepared {
     }
 }
 
-/// What a reload starts with, once the running supervisor has ended.
-type NextFile = Arc<Mutex<Option<Prepared>>>;
-
-fn keep_until_stopped(path: &Path, config: Config, handle: &Handle) -> Result<(), Failure> {
-    let control = Control::new();
-    let next: NextFile = Arc::default();
-    // First of all: a signal that comes while things start is not lost.
-    let reload = Reload { path: path.to_owned(), handle: handle.clone(), next: Arc::clone(&next) };
-    let asking = control.clone();
-    let _watch = watch(move |asked| match asked {
-        Asked::Stop => {
-            tracing::info!("asked to stop; a second signal ends the process at once");
-            asking.stop();
-        }
-        Asked::Reload => reload.try_file(&asking),
-        Asked::Seal => asking.seal_now(),
-    })?;
+fn keep_until_stopped(
+    config: Config,
+    handle: &Handle,
+    control: &Control,
+    reload: &Reload,
+) -> Result<(), Failure> {
     let mut prepared = Prepared::new(config, handle)?;
+    reload.allow(handle);
     loop {
-        match keep(&prepared, handle, &control)? {
+        match keep(&prepared, handle, control)? {
             End::Stopped => return Ok(()),
             End::Reload => {
-                if let Some(new) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                if let Some(new) = reload.take() {
                     prepared = new;
                 }
                 if let Err(failure) = logging::start(&prepared.config.log) {
@@ -99,18 +92,41 @@ fn keep_until_stopped(path: &Path, config: Config, handle: &Handle) -> Result<()
     }
 }
 
-/// SIGHUP: the file is read again.
+/// SIGHUP: the file is read again; clones share what they found.
+#[derive(Clone)]
 struct Reload {
     path: PathBuf,
-    handle: Handle,
-    next: NextFile,
+    handle: Arc<OnceLock<Handle>>,
+    next: Arc<Mutex<Option<Prepared>>>,
 }
 
 impl Reload {
+    /// Translates signals from now on.
+    fn watch(path: &Path, control: &Control) -> Result<(Self, SignalWatch), Failure> {
+        let reload = Self { path: path.to_owned(), handle: Arc::default(), next: Arc::default() };
+        let (own, control) = (reload.clone(), control.clone());
+        let watch = watch(move |asked| match asked {
+            Asked::Stop => {
+                tracing::info!("asked to stop; a second signal ends the process at once");
+                control.stop();
+            }
+            Asked::Reload => own.try_file(&control),
+            Asked::Seal => control.seal_now(),
+        })?;
+        Ok((reload, watch))
+    }
+
+    /// The file was read once: from now on it can be read again.
+    fn allow(&self, handle: &Handle) {
+        let _ = self.handle.set(handle.clone());
+    }
+
     /// Checks the file before anything is stopped for it.
     fn try_file(&self, control: &Control) {
+        // Before that it is about to be read anyway.
+        let Some(handle) = self.handle.get() else { return };
         let checked = Config::load(&self.path).map_err(Failure::from);
-        match checked.and_then(|config| Prepared::new(config, &self.handle)) {
+        match checked.and_then(|config| Prepared::new(config, handle)) {
             Ok(prepared) => {
                 tracing::info!(file = %self.path.display(), "asked to read the file again; stopping first");
                 *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
@@ -121,6 +137,10 @@ impl Reload {
                 tracing::error!(%file, problem = %failure, "the new file is refused; the old one goes on");
             }
         }
+    }
+
+    fn take(&self) -> Option<Prepared> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

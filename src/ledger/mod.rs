@@ -116,15 +116,19 @@ impl Ledger {
     pub fn newest(&self, stop: &Stop) -> Result<Option<u64>, LedgerError> {
         if !self.exists(0, stop)? {
             let folder = self.keys.ledger(&self.shard, self.stream.created);
-            return match self.store.list(&folder, None, stop)?.first() {
-                None => Ok(None),
-                Some(found) => Err(LedgerError::Broken {
-                    key: self.key(0),
-                    reason: format!(
-                        "entry 0 is missing although {found} is there; ledger objects must never expire"
-                    ),
-                }),
-            };
+            match self.store.list(&folder, None, stop)?.first() {
+                None => return Ok(None),
+                // Another keeper has put it since we looked.
+                Some(found) if *found == self.key(0) => {}
+                Some(found) => {
+                    return Err(LedgerError::Broken {
+                        key: self.key(0),
+                        reason: format!(
+                            "entry 0 is missing although {found} is there; ledger objects must never expire"
+                        ),
+                    });
+                }
+            }
         }
         let mut missing = 1;
         while self.exists(missing, stop)? {

@@ -19,6 +19,8 @@ use crate::ledger::Ledger;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::metric::{Gauge, Service};
 use crate::model::sequence::Position;
+use crate::model::shard::StreamIdentity;
+use crate::model::timestamp::Timestamp;
 use crate::ports::ShardState;
 use crate::retry::{Backoff, Pace};
 use crate::spool::items::SpoolItems;
@@ -99,9 +101,7 @@ impl ShardWorker {
         random: fastrand::Rng,
     ) -> io::Result<Self> {
         let (stream, shard) = (setup.stream.clone(), setup.shard.id.clone());
-        let is_own = |arn: &str, created: crate::model::timestamp::Timestamp| {
-            arn == stream.arn && created.as_seconds() == stream.created.as_seconds()
-        };
+        let is_own = |arn: &str, created: Timestamp| is_of(&stream, arn, created);
         let (spool, damaged) = SpoolItems::open(ports.disk.clone(), &setup.folder, |sealed| {
             sealed.shard == shard && is_own(&sealed.stream_arn, sealed.stream_created)
         })?;
@@ -122,7 +122,10 @@ impl ShardWorker {
             settings.host.clone(),
         );
         shared.quota.add(spool.bytes());
-        shared.budget.join(&shard, stop.clone());
+        // What drains reads nothing, and has its shard's id in common with today's shard.
+        if setup.mode != Mode::Drain {
+            shared.budget.join(&shard, stop.clone());
+        }
         let remote = || Backoff::new(Pace::REMOTE);
         let mut worker = Self {
             writer: BatchWriter::new(settings.level),
@@ -318,9 +321,15 @@ impl ShardWorker {
     }
 }
 
+fn is_of(stream: &StreamIdentity, arn: &str, created: Timestamp) -> bool {
+    stream.is(&StreamIdentity { name: String::new(), arn: arn.to_owned(), created })
+}
+
 impl Drop for ShardWorker {
     fn drop(&mut self) {
-        self.shared.budget.leave(&self.setup.shard.id);
+        if self.setup.mode != Mode::Drain {
+            self.shared.budget.leave(&self.setup.shard.id);
+        }
         self.shared.quota.remove(self.spool.bytes());
     }
 }

@@ -249,18 +249,16 @@ impl<'a> Generation<'a> {
 
     fn looked_in_vain(&mut self, error: &StreamError) {
         let said = why(error);
-        match error.kind {
-            StreamErrorKind::Stopped => {}
-            StreamErrorKind::NotFound => self.not_there(&said),
-            _ if !self.view.census.has_listing() => self.not_there(&said),
-            _ => {
-                if self.reminder.is_due(&said, self.now()) {
-                    tracing::warn!(%error, "the stream cannot be looked at; its shards go on");
-                }
-            }
+        let gone = error.kind == StreamErrorKind::NotFound || !self.view.census.has_listing();
+        if error.kind == StreamErrorKind::Stopped {
+            self.look_later();
+            return;
         }
-        if error.kind != StreamErrorKind::Stopped {
-            self.services.meters.error(Service::Kinesis, error.kind.as_str());
+        self.services.meters.error(Service::Kinesis, error.kind.as_str());
+        if gone {
+            self.not_there(&said);
+        } else if self.reminder.is_due(&said, self.now()) {
+            tracing::warn!(%error, "the stream cannot be looked at; its shards go on");
         }
         self.look_later();
     }

@@ -46,8 +46,7 @@ impl Supervisor {
         }
         let mut random = fastrand::Rng::with_seed(self.options.seed);
         meters.stream_state(Some("waiting for stream".to_owned()));
-        loop {
-            let Some(of) = self.find_stream(&stop, &mut random) else { break };
+        while let Some(of) = self.find_stream(&stop, &mut random) {
             let Some(settled) = self.settle(&of.stream, &stop, &mut random)? else { break };
             let generation =
                 Generation::new(&self.services, &self.options, control, &stop, of, settled, random.fork());

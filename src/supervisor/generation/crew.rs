@@ -61,7 +61,6 @@ impl Generation<'_> {
             }
             Finish::Died(panic) => {
                 tracing::error!(shard = folder, panic, "the shard's thread died; it is started again");
-                self.shared.budget.leave(&thread.shard.id);
                 self.services.meters.shard_restarted(&meter);
                 self.retry_later(folder, &thread);
             }
