@@ -257,15 +257,29 @@ impl Keeper {
         self.status.is_none()
     }
 
-    /// Sends a signal.
+    /// Sends a signal, as soon as the process has made its arrangements for signals.
     #[track_caller]
     pub fn signal(&mut self, signal: Signal) {
+        if signal != Signal::KILL {
+            wait_for("the process to catch signals", LIMIT, || self.catches(signal).then_some(()));
+        }
         assert!(self.is_running(), "it should run and ended with {:?}", self.status);
         if matches!(signal, Signal::TERM | Signal::INT | Signal::KILL) {
             self.life.may_end.store(true, Ordering::SeqCst);
         }
         let id = Pid::from_child(&self.child);
         kill_process(id, signal).unwrap();
+    }
+
+    fn catches(&mut self, signal: Signal) -> bool {
+        let caught = self.status_line("SigCgt:").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+        !self.is_running() || caught.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+    }
+
+    /// A line of the kernel's account of the process.
+    fn status_line(&self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
     }
 
     /// Waits for its end.
@@ -307,9 +321,8 @@ impl Keeper {
 
     /// The most memory that it ever had resident, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+        let line = self.status_line("VmHWM:").unwrap();
+        line.trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
     }
 }
 
