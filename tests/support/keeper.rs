@@ -1,12 +1,14 @@
 //! The real binary as a child process: its configuration, its signals, its log and its end.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// A configuration file with a folder of its own, which also holds the state directory.
 pub struct Setting {
     /// Holds `keeper.toml` and, under `state`, the state directory.
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
     /// The stream.
     pub stream: String,
     /// The bucket.
@@ -43,7 +45,7 @@ impl Setting {
     pub fn new(stream: &str, bucket: &str) -> Self {
         let ministack = servers::ministack().endpoint();
         let setting = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
             stream: stream.to_owned(),
             bucket: bucket.to_owned(),
             kinesis: servers::kinesis().endpoint().to_owned(),
@@ -118,7 +120,9 @@ impl Setting {
 
     /// As [`Self::start`]; the process kills itself when it comes to `point` for the `nth` time.
     pub fn start_to_crash(&self, point: &str, nth: u64) -> Keeper {
-        self.start_with(&[("KEEPER_TEST_CRASH_AT", &format!("{point}:{nth}"))])
+        let keeper = self.start_with(&[("KEEPER_TEST_CRASH_AT", &format!("{point}:{nth}"))]);
+        keeper.life.may_end.store(true, Ordering::SeqCst);
+        keeper
     }
 
     fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
@@ -128,7 +132,7 @@ impl Setting {
         for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy);
         }
-        Keeper::spawn(command)
+        Keeper::spawn(command, &self.folder)
     }
 
     /// What the AWS SDK's default chain needs to find the test servers.
@@ -181,22 +185,47 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Whether a process runs, and whether it should.
+#[derive(Default)]
+struct Life {
+    ended: AtomicBool,
+    may_end: AtomicBool,
+}
+
+thread_local! {
+    /// The processes of this test.
+    static STARTED: RefCell<Vec<Weak<Life>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether a process that this test started ended although nothing told it to: waiting on is in vain.
+pub fn one_ended_by_itself() -> bool {
+    let by_itself =
+        |life: Arc<Life>| life.ended.load(Ordering::SeqCst) && !life.may_end.load(Ordering::SeqCst);
+    STARTED.with_borrow(|lives| lives.iter().filter_map(Weak::upgrade).any(by_itself))
+}
+
 /// A running (or ended) process; dropping it kills it, and prints its log if the test failed.
 pub struct Keeper {
     child: Child,
+    life: Arc<Life>,
+    /// The state directory outlives whoever works in it.
+    _folder: Arc<TempDir>,
     log: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
     status: Option<ExitStatus>,
 }
 
 impl Keeper {
-    fn spawn(mut command: Command) -> Self {
+    fn spawn(mut command: Command, folder: &Arc<TempDir>) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
-        let out = child.stdout.take().map(|out| collect(out, &log));
-        let err = child.stderr.take().map(|err| collect(err, &log));
-        Self { child, log, readers: out.into_iter().chain(err).collect(), status: None }
+        let life = Arc::new(Life::default());
+        STARTED.with_borrow_mut(|lives| lives.push(Arc::downgrade(&life)));
+        let out = child.stdout.take().map(|out| collect(out, &log, &life));
+        let err = child.stderr.take().map(|err| collect(err, &log, &life));
+        let readers = out.into_iter().chain(err).collect();
+        Self { child, life, _folder: Arc::clone(folder), log, readers, status: None }
     }
 
     /// Its process id.
@@ -228,17 +257,35 @@ impl Keeper {
         self.status.is_none()
     }
 
-    /// Sends a signal.
+    /// Sends a signal, as soon as the process has made its arrangements for signals.
     #[track_caller]
     pub fn signal(&mut self, signal: Signal) {
+        if signal != Signal::KILL {
+            wait_for("the process to catch signals", LIMIT, || self.catches(signal).then_some(()));
+        }
         assert!(self.is_running(), "it should run and ended with {:?}", self.status);
+        if matches!(signal, Signal::TERM | Signal::INT | Signal::KILL) {
+            self.life.may_end.store(true, Ordering::SeqCst);
+        }
         let id = Pid::from_child(&self.child);
         kill_process(id, signal).unwrap();
+    }
+
+    fn catches(&mut self, signal: Signal) -> bool {
+        let caught = self.status_line("SigCgt:").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+        !self.is_running() || caught.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+    }
+
+    /// A line of the kernel's account of the process.
+    fn status_line(&self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
     }
 
     /// Waits for its end.
     #[track_caller]
     pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        self.life.may_end.store(true, Ordering::SeqCst);
         let status = wait_for("the process to end", limit, || {
             self.is_running();
             self.status
@@ -274,19 +321,24 @@ impl Keeper {
 
     /// The most memory that it ever had resident, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+        let line = self.status_line("VmHWM:").unwrap();
+        line.trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, log: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
-    let log = Arc::clone(log);
+fn collect(
+    mut from: impl Read + Send + 'static,
+    log: &Arc<Mutex<Vec<u8>>>,
+    life: &Arc<Life>,
+) -> JoinHandle<()> {
+    let (log, life) = (Arc::clone(log), Arc::clone(life));
     std::thread::spawn(move || {
         let mut some = [0; 8192];
         while let Ok(count @ 1..) = from.read(&mut some) {
             log.lock().unwrap().extend_from_slice(&some[..count]);
         }
+        // Nobody but the end of the process closes these.
+        life.ended.store(true, Ordering::SeqCst);
     })
 }
 

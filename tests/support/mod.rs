@@ -24,7 +24,8 @@ pub mod servers;
 
 use std::time::{Duration, Instant};
 
-/// Asks `condition` until it gives a value; panics with `what` when `limit` is over.
+/// Asks `condition` until it gives a value; panics with `what` when `limit` is over, or when
+/// a keeper of this test ended by itself.
 #[track_caller]
 pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + limit;
@@ -32,6 +33,10 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> O
         if let Some(value) = condition() {
             return value;
         }
+        assert!(
+            !keeper::one_ended_by_itself(),
+            "the keeper ended by itself while the test waited for {what}"
+        );
         assert!(Instant::now() < end, "waited {limit:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
