@@ -44,7 +44,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     outcome
 }
 
-fn runtime() -> Result<Runtime, Failure> {
+/// The runtime of all I/O to AWS.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
     let threads = available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
     Builder::new_multi_thread()
         .worker_threads(threads)

@@ -91,3 +91,6 @@ fn a_bad_file_is_exit_code_2_with_every_line_key_and_nearest_key() {
     );
     assert!(stdout(&output).is_empty());
 }
+
+#[cfg(feature = "demo")]
+mod demo;

@@ -33,6 +33,7 @@ use self::screen::{Screen, count};
 use self::stream::{SHARDS, STREAM};
 use self::summary::{Facts, conclude};
 use self::wiring::{Given, Keeper};
+use super::run::runtime;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::model::key::Keys;
@@ -68,7 +69,7 @@ pub fn demo(dir: Option<&Path>) -> Result<(), Failure> {
     let embedded = Embedded::start(&place.s3()).map_err(|error| {
         Failure::failed(format!("cannot start the embedded AWS on {}: {error}", place.s3().display()))
     })?;
-    let runtime = wiring::runtime()?;
+    let runtime = runtime()?;
     let screen = Arc::new(Screen::new(AMOUNT.events));
     let demo = Demo { clock, place: &place, stop: &stop, screen: &screen, runtime: runtime.handle() };
     let outcome = demo.run(&embedded, &mut runs);
@@ -120,7 +121,13 @@ impl Demo<'_> {
         self.interrupted()?;
 
         let keys = Keys::new(&config.archive.prefix, STREAM);
-        let expected = Expected { runs: &runs.runs, put: &put, created, notices: &notifier.announced() };
+        let expected = Expected {
+            runs: &runs.runs,
+            put: &put,
+            created,
+            notices: &notifier.announced(),
+            copies: &self.place.copies(),
+        };
         let report = check::check(store.as_ref(), &keys, &expected, &Stop::new())
             .map_err(|error| Failure::failed(format!("the archive cannot be checked: {error}")))?;
         self.conclude(runs, &put, &report)

@@ -49,6 +49,11 @@ impl Place {
         self.folder.join("state")
     }
 
+    /// The keeper's own copies of what it archived, by their keys.
+    pub fn copies(&self) -> PathBuf {
+        self.state().join("archive")
+    }
+
     /// The keeper's configuration file.
     pub fn config(&self) -> PathBuf {
         self.folder.join("kinesis-keeper.toml")

@@ -1,14 +1,14 @@
-//! The real keeper on the embedded AWS: supervisor, adapters, state directory and log.
+//! The real keeper on the embedded AWS.
 //!
 //! Differs from `run` in three things only: fixed credentials, a notifier that prints, a log that is
-//! a file beside the archive.
+//! a file beside the archive. All else is what `run` is wired with.
 
 use std::fs::OpenOptions;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use aws_credential_types::Credentials;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,29 +16,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::place::Place;
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::{AwsSettings, Clients};
-use crate::aws::kinesis::{KinesisStream, StreamName};
-use crate::aws::s3::{S3Settings, S3Store};
-use crate::config::{Config, Start};
+use crate::commands::wiring::{aws_settings, options, services};
+use crate::config::Config;
 use crate::error::Failure;
-use crate::ledger::start::ConfiguredStart;
 use crate::metrics::Registry;
-use crate::model::rules::Rules;
-use crate::ports::{Clock, NoProbe, Notifier, ObjectStore};
-use crate::shard::setup::Pacing;
-use crate::spool::copies::Keep;
-use crate::spool::{DiskCheckpoints, LocalDisk};
+use crate::ports::{Clock, Notifier, ObjectStore};
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::{Control, DRAIN, End, Options, Services, ShardWorkers, Supervisor};
-
-/// The runtime of the keeper's and the producer's I/O; not the emulators' own.
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("io")
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start the I/O threads: {error}")))
-}
+use crate::supervisor::{Control, End, Services, Supervisor};
 
 /// What the keeper is handed beside its configuration.
 pub(super) struct Given<'a> {
@@ -61,7 +45,15 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Starts it on a thread of its own.
     pub(super) fn start(config: &Config, given: Given<'_>) -> Result<Self, Failure> {
-        let services = services(config, &given)?;
+        let credentials = Some(given.credentials);
+        let settings = AwsSettings { credentials, ..aws_settings(config) };
+        let clients =
+            Clients::load(given.runtime, &settings).map_err(|error| Failure::failed(error.to_string()))?;
+        let blocking = Blocking::new(given.runtime.clone());
+        let registry =
+            Registry::new(config.stream.name.clone(), config.metrics.per_shard, Arc::clone(&given.clock));
+        let real = services(config, &clients, &blocking, given.clock, &registry);
+        let services = Services { notifier: Some(given.notifier), ..real };
         let store = Arc::clone(&services.store);
         let supervisor = Supervisor::new(services, options(config, given.seed));
         let (control, demo) = (Control::new(), given.demo);
@@ -96,68 +88,6 @@ impl Keeper {
             Ok(outcome) => outcome.map(|_| ()),
             Err(_) => Err(Failure::failed("the supervisor's thread died")),
         }
-    }
-}
-
-fn services(config: &Config, given: &Given<'_>) -> Result<Services, Failure> {
-    let settings = AwsSettings {
-        region: config.aws.region.clone(),
-        endpoint_url: config.aws.endpoint_url.clone(),
-        credentials: Some(given.credentials.clone()),
-        ..AwsSettings::default()
-    };
-    let clients =
-        Clients::load(given.runtime, &settings).map_err(|error| Failure::failed(error.to_string()))?;
-    let blocking = Blocking::new(given.runtime.clone());
-    let disk = Arc::new(LocalDisk::new(config.disk.state_dir.clone()));
-    let clock = Arc::clone(&given.clock);
-    let name = StreamName::Name(config.stream.name.clone());
-    let stream = KinesisStream::new(&clients, blocking.clone(), Arc::clone(&clock), name);
-    let s3 = S3Settings {
-        bucket: config.archive.bucket.clone(),
-        expected_bucket_owner: None,
-        storage_class: None,
-        sse_kms_key_id: None,
-        object_lock_days: 0,
-    };
-    let store = S3Store::new(&clients, blocking, Arc::clone(&clock), disk.clone(), s3);
-    let registry = Registry::new(config.stream.name.clone(), config.metrics.per_shard, Arc::clone(&clock));
-    Ok(Services {
-        checkpoints: Arc::new(DiskCheckpoints::new(disk.clone())),
-        clock,
-        disk,
-        stream: Arc::new(stream),
-        store: Arc::new(store),
-        notifier: Some(Arc::clone(&given.notifier)),
-        meters: Arc::new(registry),
-        probe: Arc::new(NoProbe),
-        workers: Arc::new(ShardWorkers),
-    })
-}
-
-fn options(config: &Config, seed: u64) -> Options {
-    Options {
-        stream: config.stream.name.clone(),
-        start: match config.stream.start {
-            Start::TrimHorizon => ConfiguredStart::TrimHorizon,
-            Start::Latest => ConfiguredStart::Latest,
-            Start::At(time) => ConfiguredStart::At(time),
-        },
-        refresh: config.stream.refresh,
-        deaggregate: config.stream.deaggregate,
-        limits: config.batch.limits,
-        memory: config.batch.memory,
-        bucket: config.archive.bucket.clone(),
-        prefix: config.archive.prefix.clone(),
-        layout: config.archive.layout,
-        level: config.archive.level,
-        keep: Keep { age: config.disk.keep, bytes: config.disk.keep_bytes },
-        spool_bytes: config.disk.spool_bytes,
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pacing: Pacing::default(),
-        rules: Rules::default(),
-        drain: DRAIN,
-        seed,
     }
 }
 

@@ -8,6 +8,7 @@ mod ledger;
 mod object;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::runs::{Fingerprint, Run};
 use crate::model::key::Keys;
@@ -26,6 +27,8 @@ pub struct Expected<'a> {
     pub created: Timestamp,
     /// What was announced since it began.
     pub notices: &'a BTreeMap<String, BatchNotice>,
+    /// Where local copies lie, by their keys.
+    pub copies: &'a Path,
 }
 
 /// What was found.

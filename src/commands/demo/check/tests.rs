@@ -17,9 +17,11 @@ use crate::model::ledger::{BatchBody, Begin, BeginBody, Body as EntryBody, Entry
 use crate::model::shard::ShardId;
 use crate::ports::{Attributes, Body, Head, Put};
 
-#[derive(Default)]
+type Metadata = Vec<(String, String)>;
+
 struct Archive {
-    objects: BTreeMap<String, (Vec<u8>, Vec<(String, String)>)>,
+    copies: tempfile::TempDir,
+    objects: BTreeMap<String, (Vec<u8>, Metadata)>,
     notices: BTreeMap<String, BatchNotice>,
     put: BTreeMap<u64, Fingerprint>,
     entry_sha256: String,
@@ -156,11 +158,14 @@ impl Archive {
         notice.first_sequence_number = body.first_sequence_number.clone();
         notice.last_sequence_number = body.last_sequence_number.clone();
         self.notices.insert(key.clone(), notice);
+        let copy = self.copies.path().join(&key);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::write(copy, &bytes).unwrap();
         self.objects.insert(key, (bytes, self.metadata(&body)));
         self.entry(EntryBody::Batch(Box::new(body)));
     }
 
-    fn metadata(&self, body: &BatchBody) -> Vec<(String, String)> {
+    fn metadata(&self, body: &BatchBody) -> Metadata {
         [
             ("keeper-version", "1".to_owned()),
             ("keeper-stream", "clickstream".to_owned()),
@@ -182,7 +187,15 @@ impl Archive {
 
     /// Events 1 to 5 and 6 to 9, in two objects.
     fn good() -> Self {
-        let mut archive = Self::default();
+        let mut archive = Self {
+            copies: tempfile::tempdir().unwrap(),
+            objects: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            put: BTreeMap::new(),
+            entry_sha256: String::new(),
+            object_sha256: String::new(),
+            serial: 0,
+        };
         archive.objects.insert(keys().stream_start(created()), (b"{}".to_vec(), vec![]));
         archive.entry(EntryBody::Begin(BeginBody {
             parents: vec![],
@@ -202,7 +215,13 @@ impl Archive {
             events,
             put_sha256: Some(sha256_of(&self.put)),
         };
-        let expected = Expected { runs: &[run], put: &self.put, created: created(), notices: &self.notices };
+        let expected = Expected {
+            runs: &[run],
+            put: &self.put,
+            created: created(),
+            notices: &self.notices,
+            copies: self.copies.path(),
+        };
         check(self, &keys(), &expected, &Stop::new()).unwrap()
     }
 
@@ -267,7 +286,8 @@ fn a_changed_or_lost_object_is_found() {
     finds(&report, "its lines are not those that the ledger tells of");
     finds(&report, "metadata keeper-sha256 is");
     finds(&report, "its notice tells of something else");
-    finds(&report, "line 1 is no record");
+    finds(&report, "1 damaged lines, line 1 is no record");
+    finds(&report, "the local copy differs");
     finds(&report, "claimed, but not there");
     assert_eq!(report.missing, 9);
 }
