@@ -23,6 +23,8 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct State {
     replies: u64,
+    /// Somebody was refused room since all were last woken.
+    refused: bool,
     batches: HashMap<ShardId, Batch>,
 }
 
@@ -59,7 +61,7 @@ impl Budget {
     pub fn leave(&self, shard: &ShardId) {
         let mut state = self.state();
         state.batches.remove(shard);
-        state.wake_all();
+        state.wake_refused();
     }
 
     /// Says how much the shard's open batch takes now.
@@ -72,7 +74,7 @@ impl Budget {
             batch.seal = false;
         }
         if shrunk {
-            state.wake_all();
+            state.wake_refused();
         }
     }
 
@@ -85,6 +87,7 @@ impl Budget {
             state.replies += REPLY_BYTES;
             return Some(ReplyRoom { budget: self });
         }
+        state.refused = true;
         // Only batches can be made smaller; replies in flight end by themselves.
         if !state.batches.values().any(|batch| batch.seal)
             && let Some(largest) = state.batches.values_mut().max_by_key(|batch| batch.bytes)
@@ -109,7 +112,11 @@ impl Budget {
 }
 
 impl State {
-    fn wake_all(&self) {
+    /// Wakes whoever may be waiting for room; nobody is, if nobody was refused.
+    fn wake_refused(&mut self) {
+        if !std::mem::take(&mut self.refused) {
+            return;
+        }
         for batch in self.batches.values() {
             batch.stop.nudge();
         }
@@ -120,7 +127,7 @@ impl Drop for ReplyRoom<'_> {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.replies = state.replies.saturating_sub(REPLY_BYTES);
-        state.wake_all();
+        state.wake_refused();
     }
 }
 

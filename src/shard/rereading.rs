@@ -46,6 +46,9 @@ enum Found {
 
 const EMPTY_REPLIES: u32 = 20;
 
+/// Between two looks at an object that another keeper is about to put.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 impl ShardWorker {
     /// The entry's object is not there. Expired, to be put by us, or still to be waited for?
     pub(super) fn missing_object(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
@@ -55,7 +58,9 @@ impl ShardWorker {
         let own = settling.stored.entry.host == self.setup.settings.host;
         let patience = settling.since + self.setup.settings.limits.max_age;
         if !own && self.monotonic() < patience && self.setup.settings.rules.hold(Rule::WaitBeforeCompleting) {
-            return Ok(Turn::Wait(patience));
+            // Reading asks for a turn far more often than the object can come.
+            self.delivery_due = patience.min(self.monotonic() + LOOK_AGAIN);
+            return Ok(Turn::Wait(self.delivery_due));
         }
         if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
             return Err(Trouble::Broken(format!(

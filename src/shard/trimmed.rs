@@ -108,8 +108,10 @@ impl ShardWorker {
         }
         if matches!(self.delivery, Delivery::Ready) {
             self.delivery = Delivery::Walking;
+            return Activity::Acted;
         }
-        Activity::NotBefore(self.monotonic() + Duration::from_millis(200))
+        // Whatever the delivery does next is followed by another look here.
+        Activity::Idle
     }
 
     /// The record that must still be there if nothing after it was trimmed.
