@@ -111,6 +111,12 @@ impl MemoryBucket {
         from.take_while(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// What happened last.
+    pub fn newest(&self) -> Option<Change> {
+        self.settle();
+        self.state().history.last().cloned()
+    }
+
     /// Everything that ever happened.
     pub fn history(&self) -> Vec<Change> {
         self.settle();

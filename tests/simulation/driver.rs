@@ -21,6 +21,8 @@ pub const BEGINNING: Timestamp = Timestamp::from_seconds(1_795_300_000);
 
 /// Steps after which a run that is still in trouble is cut short.
 const MOST_STEPS: u32 = 6_000;
+/// Reading twice a second and delivering as fast is less.
+const MOST_STEPS_A_MINUTE: u32 = 500;
 /// Steps in which everything must have settled once all faults are over.
 const SETTLING_STEPS: u32 = 8_000;
 
@@ -38,7 +40,10 @@ pub struct Driver {
     next_trouble: Timestamp,
     /// When an outage of a keeper's store or stream ends.
     outages: Vec<(Timestamp, usize)>,
-    steps: u32,
+    /// Steps of each keeper in the current minute.
+    busy: Vec<(i64, u32)>,
+    pub steps: u32,
+    pub calm_at: u32,
 }
 
 impl Driver {
@@ -62,7 +67,9 @@ impl Driver {
             next_trouble: now + between(&mut random, Duration::ZERO, 2 * plan.trouble_every),
             outages: Vec::new(),
             written: 0,
+            busy: vec![(0, 0); plan.keepers.len()],
             steps: 0,
+            calm_at: 0,
             plan,
             world,
             stream,
@@ -80,22 +87,43 @@ impl Driver {
         self.settle()
     }
 
-    /// Steps taken so far.
-    pub fn steps(&self) -> u32 {
-        self.steps
-    }
-
     /// One step of whoever is due next; time passes until then.
     pub fn turn(&mut self) {
         self.steps += 1;
         let soonest = self.keepers.iter().map(Keeper::due).min().unwrap_or(self.ends);
         self.pass_to(soonest.min(self.ends));
-        self.world.advance(Duration::from_millis(self.random.u64(0..300)));
+        self.world.advance(Duration::from_millis(self.random.u64(0..40)));
         let now = self.world.now();
         let due: Vec<usize> =
             (0..self.keepers.len()).filter(|index| self.keepers[*index].due() <= now).collect();
         if let Some(index) = self.random.choice(due) {
             self.keepers[index].act();
+            self.must_not_spin(index);
+            self.maybe_die_after_entry(index);
+        }
+    }
+
+    /// A thread that has nothing to do must wait.
+    fn must_not_spin(&mut self, index: usize) {
+        let minute = self.world.now().as_seconds() / 60;
+        let (of, steps) = &mut self.busy[index];
+        (*of, *steps) = if *of == minute { (minute, *steps + 1) } else { (minute, 1) };
+        assert!(*steps < MOST_STEPS_A_MINUTE, "{} spins", self.plan.keepers[index].name);
+    }
+
+    /// The worst moment for a power cut: a batch is claimed, and its object is not there.
+    fn maybe_die_after_entry(&mut self, index: usize) {
+        if self.keepers[index].calm || self.random.f64() >= self.plan.dies_after_entry {
+            return;
+        }
+        let Some(newest) = self.bucket.newest().filter(|newest| newest.key.contains("/_ledger/shardId"))
+        else {
+            return;
+        };
+        let fresh = newest.object.sent + 5 * SECOND > self.world.now();
+        let batch = newest.object.bytes.windows(14).any(|window| window == b"\"type\":\"batch\"");
+        if fresh && batch && newest.object.writer == self.keepers[index].trouble.identity() {
+            self.power_cut(index);
         }
     }
 
@@ -187,8 +215,7 @@ impl Driver {
 
     /// The process is gone for a while, perhaps the disk too.
     fn power_cut(&mut self, index: usize) {
-        let long = self.random.u8(0..3) == 0;
-        let most = if long { self.plan.duration / 2 } else { 5 * MINUTE };
+        let most = if self.random.u8(0..5) < 2 { self.plan.longest_away } else { 5 * MINUTE };
         let down = between(&mut self.random, SECOND, most);
         let fate = self.random.u32(0..100);
         let keeper = &mut self.keepers[index];
@@ -209,8 +236,7 @@ impl Driver {
 
     fn outage(&mut self, index: usize) {
         let store = self.random.u8(0..4) > 0;
-        let long = self.random.u8(0..3) == 0;
-        let most = if long { self.plan.duration.mul_f64(0.7) } else { 30 * MINUTE };
+        let most = if self.random.bool() { self.plan.longest_away } else { 30 * MINUTE };
         let lasts = between(&mut self.random, SECOND, most);
         let mut faults = self.plan.keepers[index].faults.clone();
         (faults.store_down, faults.stream_down) = (store, !store);
@@ -254,6 +280,7 @@ impl Driver {
 
     /// All faults are over; everything readable must come to lie in the archive, announced.
     pub fn settle(&mut self) -> Result<(), String> {
+        self.calm_at = self.steps;
         self.world.note(|| "ALL FAULTS ARE OVER");
         let far = self.world.now() + 1_000_000 * HOUR;
         (self.next_write, self.next_trouble, self.ends) = (far, far, far);
@@ -261,6 +288,7 @@ impl Driver {
         let now = self.world.now();
         for keeper in &mut self.keepers {
             keeper.trouble.set_faults(Faults::default());
+            keeper.calm = true;
             keeper.trouble.crash.disarm();
             keeper.starts_at = keeper.starts_at.min(now);
             if keeper.is_stopping() {
@@ -311,7 +339,8 @@ impl Driver {
 
     fn lags(&self, shard: &ShardHistory) -> Option<String> {
         let id = &shard.shard.id;
-        let ledger = Archive::of(&self.bucket).ledger(shard).unwrap_or_default();
+        let archive = Archive::of(&self.bucket);
+        let ledger = archive.ledger(shard).unwrap_or_default();
         let Some((begin, newest)) = ledger.first().zip(ledger.last()) else {
             // Nobody ever saw it, and nobody can any more.
             let gone = shard.closed.is_some_and(|closed| self.stream.is_trimmed(closed));
@@ -324,6 +353,12 @@ impl Driver {
             Body::Gap(gap) => gap.after.as_ref(),
             Body::Begin(_) => None,
         };
+        if let Some(batch) = newest.batch()
+            && archive.object_of(batch).is_none()
+            && self.plan.lifecycle.is_none_or(|life| newest.at + life > self.world.now())
+        {
+            return Some(format!("{} is missing", batch.key));
+        }
         let in_gap = |logged: &Logged| newest.gap().is_some() && self.stream.is_trimmed(logged.written);
         let begins_at = begin.begins_at();
         let retention = self.plan.stream.retention;

@@ -19,10 +19,10 @@ use kinesis_keeper::spool::identity::{Identity, OldFolder, Settled, settle};
 use kinesis_keeper::stop::{Seen, Stop, StopReason};
 use kinesis_keeper::testing::{
     Crashed, ManualClock, MemoryBucket, MemoryDisk, MemoryStore, MemoryStream, Recorder, SilentMeter,
-    Snapshot, StreamOf, Trouble, World,
+    Snapshot, StreamOf, Trouble, When, World,
 };
 
-use crate::plan::{KeeperPlan, MINUTE, Plan, SECOND};
+use crate::plan::{KeeperPlan, MINUTE, Plan, SECOND, between};
 
 pub const BUCKET: &str = "my-archive";
 pub const STREAM: &str = "clickstream";
@@ -45,6 +45,8 @@ pub struct Keeper {
     /// When each shard was first opened, as an event.
     pub opened: Vec<(Timestamp, ShardId, u64)>,
     pub snapshot: Option<Snapshot>,
+    /// No more trouble comes.
+    pub calm: bool,
     /// Its host is gone for good.
     pub retired: bool,
     /// When a process that is not running is started.
@@ -100,6 +102,7 @@ impl Keeper {
             disk_events: Vec::new(),
             opened: Vec::new(),
             snapshot: None,
+            calm: false,
             retired: false,
             starts_at: world.now() + plan.starts_after,
             process: None,
@@ -122,7 +125,8 @@ impl Keeper {
             return self.world.now();
         }
         let workers = process.workers.iter().map(|worker| worker.due).min();
-        workers.into_iter().chain([process.refresh_due]).min().unwrap_or(process.refresh_due)
+        let refresh = (!process.stopping).then_some(process.refresh_due);
+        workers.into_iter().chain(refresh).min().unwrap_or(process.refresh_due)
     }
 
     /// Does one thing that is due, or would be next. A planned crash ends the process.
@@ -144,7 +148,8 @@ impl Keeper {
     pub fn kill(&mut self) {
         self.world.note(|| format!("{} CRASHED", self.plan.name));
         self.process = None;
-        self.starts_at = self.world.now() + SECOND;
+        let pause = if self.random.bool() { SECOND } else { 8 * MINUTE };
+        self.starts_at = self.world.now() + between(&mut self.random, SECOND, pause);
         assert_eq!(self.trouble.crash.calls_after_death(), 0, "a dropped worker called a port");
     }
 
@@ -158,6 +163,9 @@ impl Keeper {
     fn start(&mut self) {
         self.world.note(|| format!("{} starts", self.plan.name));
         self.trouble.crash.revive();
+        if self.run.crashes_again > 0 && !self.calm {
+            self.trouble.crash.arm(self.random.u64(0..self.run.crashes_again), When::Before);
+        }
         let shared = Shared::new(Budget::new(1 << 30), SpoolQuota::new(1 << 30), self.run.stream.retention);
         self.process = Some(Process {
             shared: Arc::new(shared),
@@ -192,9 +200,14 @@ impl Keeper {
         worker.seen = worker.stop.seen();
         let next = (worker.step)();
         let now = self.world.now();
+        self.world.note(|| format!("{} stepped: {next:?}", self.plan.name));
         match next {
             Next::Again => worker.due = now,
-            Next::Wait(wait) => worker.due = now + wait.max(Duration::from_millis(1)),
+            // Threads may oversleep, and so need fewer steps here.
+            Next::Wait(wait) => {
+                let late = if wait < 4 * SECOND { 1.0 } else { 1.0 + 6.0 * self.random.f64() };
+                worker.due = now + wait.mul_f64(late).max(Duration::from_millis(1));
+            }
             Next::Done(outcome) => {
                 let worker = process.workers.remove(index);
                 self.world.note(|| format!("{} {} done: {outcome:?}", self.plan.name, worker.folder));
@@ -462,5 +475,5 @@ impl Keeper {
 }
 
 fn between_starts(random: &mut fastrand::Rng) -> Duration {
-    crate::plan::between(random, SECOND, 2 * MINUTE)
+    between(random, SECOND, 2 * MINUTE)
 }

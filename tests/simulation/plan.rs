@@ -27,6 +27,12 @@ pub struct Plan {
     pub duration: Duration,
     pub write_every: Duration,
     pub trouble_every: Duration,
+    /// The chance that a keeper loses power when it has put a batch's entry and not its object.
+    pub dies_after_entry: f64,
+    /// A keeper that was started crashes again within so many calls; 0: not by itself.
+    pub crashes_again: u64,
+    /// The longest that a keeper, or a service, is away.
+    pub longest_away: Duration,
     pub reshards: bool,
     pub recreates: bool,
     pub rules: Rules,
@@ -53,11 +59,11 @@ impl Plan {
     pub fn of(seed: u64, rules: Rules) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let trims = random.u8(0..10) < 7;
-        let retention = if trims { between(&mut random, 2 * HOUR, 5 * HOUR) } else { FOREVER };
+        let retention = if trims { between(&mut random, 70 * MINUTE, 3 * HOUR) } else { FOREVER };
         let duration = if trims {
-            retention.mul_f64(1.5 + 2.5 * random.f64())
+            retention.mul_f64(1.5 + 2.0 * random.f64())
         } else {
-            between(&mut random, 2 * HOUR, 8 * HOUR)
+            between(&mut random, 2 * HOUR, 5 * HOUR)
         };
         let stream = StreamSetup {
             retention,
@@ -67,8 +73,8 @@ impl Plan {
         };
         let expires = random.u8(0..5) == 0;
         let calm = random.u8(0..4) == 0;
-        let caught_up = duration / random.u32(60..160);
-        let keepers = if random.u8(0..6) == 0 { 1 } else { 2 };
+        let caught_up = duration / random.u32(40..100);
+        let keepers = if random.u8(0..4) == 0 { 1 } else { 2 };
         let names = ["ada", "bob"];
         let keepers = names.iter().take(keepers).enumerate();
         let keepers =
@@ -82,7 +88,10 @@ impl Plan {
             keepers,
             duration,
             write_every: duration / random.u32(10..60),
-            trouble_every: duration / random.u32(3..20),
+            trouble_every: duration / random.u32(3..25),
+            dies_after_entry: if random.bool() { 0.0 } else { 0.3 * random.f64() },
+            crashes_again: if random.u8(0..4) > 0 { 0 } else { random.u64(10..120) },
+            longest_away: if trims { retention.mul_f64(1.6) } else { duration / 2 },
             reshards: random.u8(0..4) == 0,
             recreates: random.u8(0..25) == 0,
             rules,

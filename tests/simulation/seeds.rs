@@ -22,6 +22,9 @@ pub fn run(seed: u64, rules: Rules, log: bool) -> Result<Tally, String> {
         check(&driver)
     }));
     let result = result.unwrap_or_else(|panic| Err(format!("panicked: {}", message(&*panic))));
+    if std::env::var("STEPS").is_ok() {
+        eprintln!("STEPS {} {} {}", seed, driver.calm_at, driver.steps);
+    }
     for line in driver.world.take_log() {
         eprintln!("{line}");
     }
