@@ -172,15 +172,16 @@ impl Clickstream {
             }
         }
     }
+}
 
-    fn client(&mut self) -> Client {
-        let (device, agent) = AGENTS[self.random.usize(0..AGENTS.len())];
-        let (city, country) = CITIES[self.random.usize(0..CITIES.len())];
-        // 198.51.100.0/24 belongs to nobody: it is reserved for examples.
-        let ip = format!("198.51.100.{}", self.random.u8(..));
-        let viewport = [self.random.u16(360..2_560), self.random.u16(640..1_440)];
-        Client { device, agent, ip, city, country, viewport }
-    }
+/// A visitor keeps to one device and one place.
+fn client(visitor: &mut fastrand::Rng) -> Client {
+    let (device, agent) = AGENTS[visitor.usize(0..AGENTS.len())];
+    let (city, country) = CITIES[visitor.usize(0..CITIES.len())];
+    // 198.51.100.0/24 belongs to nobody: it is reserved for examples.
+    let ip = format!("198.51.100.{}", visitor.u8(..));
+    let viewport = [visitor.u16(360..2_560), visitor.u16(640..1_440)];
+    Client { device, agent, ip, city, country, viewport }
 }
 
 impl Iterator for Clickstream {
@@ -193,17 +194,18 @@ impl Iterator for Clickstream {
         // A few visitors do most of the clicking.
         let visitor = self.random.u64(0..VISITORS).min(self.random.u64(0..VISITORS));
         let partition_key = format!("user-{visitor:04}");
+        let mut own = fastrand::Rng::with_seed(visitor);
         let action = self.action();
         let experiments = (0..self.random.u8(0..3)).map(|n| format!("exp-{}:{n}", 40 + n * 7)).collect();
         let payload = Payload {
             event: number,
             at: self.at,
             user: &partition_key,
-            session: format!("{:016x}", self.random.u64(..)),
+            session: format!("{:016x}", own.u64(..)),
             page: self.page(&action),
             action,
             referrer: REFERRERS[self.random.usize(0..REFERRERS.len())],
-            client: self.client(),
+            client: client(&mut own),
             experiments,
         };
         Some(serde_json::to_vec(&payload).map(|data| Event { number, partition_key, data }))

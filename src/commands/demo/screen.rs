@@ -15,7 +15,7 @@ impl Screen {
     /// With a bar that ends at `events`; where standard error is no terminal there is no bar.
     pub fn new(events: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(events), ProgressDrawTarget::stderr());
-        let template = "{elapsed:>4} [{bar:32}] {human_pos} of {human_len} events put, {per_sec}  {msg}";
+        let template = "{elapsed:>4} [{bar:32}] {human_pos} of {human_len} events put  {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
