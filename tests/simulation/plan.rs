@@ -73,7 +73,7 @@ impl Plan {
         };
         let expires = random.u8(0..5) == 0;
         let calm = random.u8(0..4) == 0;
-        let caught_up = duration / random.u32(40..100);
+        let caught_up = duration / random.u32(30..80);
         let keepers = if random.u8(0..4) == 0 { 1 } else { 2 };
         let names = ["ada", "bob"];
         let keepers = names.iter().take(keepers).enumerate();
@@ -87,7 +87,7 @@ impl Plan {
             start: if random.u8(0..4) == 0 { ConfiguredStart::Latest } else { ConfiguredStart::TrimHorizon },
             keepers,
             duration,
-            write_every: duration / random.u32(10..60),
+            write_every: duration / random.u32(5..35),
             trouble_every: duration / random.u32(3..25),
             dies_after_entry: if random.bool() { 0.0 } else { 0.3 * random.f64() },
             crashes_again: if random.u8(0..4) > 0 { 0 } else { random.u64(10..120) },
