@@ -70,6 +70,8 @@ pub(super) struct State {
     random: fastrand::Rng,
     shards_made: u64,
     next_number: u128,
+    /// The last number of the stream that bore the name before: a number tells its stream.
+    pub(super) earlier: Option<SequenceNumber>,
 }
 
 const NAME: &str = "clickstream";
@@ -86,6 +88,7 @@ impl MemoryStream {
             shards_made: 0,
             // Close below a power of ten, so that the numbers grow by a digit in many runs.
             next_number: 999_700,
+            earlier: None,
         };
         let stream = Arc::new(Self { world, setup, state: Mutex::new(state) });
         stream.create(shards);
@@ -105,6 +108,7 @@ impl MemoryStream {
             shard.deleted = Some(now);
             state.past.push(shard);
         }
+        state.earlier = Some(state.take_number());
         drop(state);
         self.world.advance(Duration::from_secs(2));
         self.create(shards);

@@ -68,6 +68,15 @@ impl StreamOf {
         log.map_or_else(|| Err(failed(call, StreamErrorKind::NotFound)), look)
     }
 
+    /// A sequence number tells which stream it came from, whatever that one was called.
+    fn must_be_of_this_stream(&self, start: &IteratorStart) -> Result<(), StreamError> {
+        let (IteratorStart::At(number) | IteratorStart::After(number)) = start else { return Ok(()) };
+        if self.stream.state().earlier.as_ref().is_some_and(|earlier| number <= earlier) {
+            return Err(failed("GetShardIterator", StreamErrorKind::InvalidArgument));
+        }
+        Ok(())
+    }
+
     fn index_of(&self, log: &ShardHistory, start: &IteratorStart) -> Result<usize, StreamError> {
         let horizon = self.stream.horizon(log);
         let index = match start {
@@ -139,12 +148,12 @@ impl StreamOf {
         let mut fields = iterator.split('/').skip(1);
         let mut field = || fields.next().ok_or_else(refused);
         let (created, shard, index, issued) = (field()?, field()?, field()?, field()?);
-        if created != log.created.as_seconds().to_string() || shard != log.shard.id.as_str() {
-            return Err(refused());
-        }
         let issued = Timestamp::from_millis(issued.parse().map_err(|_| refused())?);
         if self.trouble.world.now().since(issued) > ITERATOR_LIFE {
             return Err(failed("GetRecords", StreamErrorKind::ExpiredIterator));
+        }
+        if created != log.created.as_seconds().to_string() || shard != log.shard.id.as_str() {
+            return Err(refused());
         }
         index.parse().map_err(|_| refused())
     }
@@ -198,6 +207,7 @@ impl Stream for StreamOf {
     ) -> Result<Served<String>, StreamError> {
         self.trouble.crash.around(|| {
             let found = self.faulty("GetShardIterator").and_then(|()| {
+                self.must_be_of_this_stream(start)?;
                 self.with_shard("GetShardIterator", shard, |log| {
                     self.index_of(log, start).map(|index| self.issue(log, index))
                 })

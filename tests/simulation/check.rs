@@ -219,10 +219,15 @@ impl Checked<'_> {
             before = Some(batch);
             tally.batches += 1;
             let Some(change) = archive.object_of(batch) else {
-                let old = driver.bucket.lifecycle.is_some_and(|life| lain.at + life < driver.world.now());
-                ensure!(old, "entry {serial} has no object");
-                let range = (batch.first_sequence_number.clone(), batch.last_sequence_number.clone());
-                self.expired_unseen.push(range);
+                let now = driver.world.now();
+                let old = driver.bucket.lifecycle.is_some_and(|life| lain.at + life < now);
+                // Of a deleted stream only the writer's own spool can complete it.
+                let forgotten = self.shard.deleted.is_some() && !still_has_it(driver, lain);
+                ensure!(old || forgotten, "entry {serial} has no object");
+                if old {
+                    let range = (batch.first_sequence_number.clone(), batch.last_sequence_number.clone());
+                    self.expired_unseen.push(range);
+                }
                 continue;
             };
             let next = self.ledger.get(index + 1);
@@ -463,6 +468,13 @@ impl Checked<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the disk that an entry was put from still lives.
+fn still_has_it(driver: &Driver, lain: &Lain) -> bool {
+    let mut writers = driver.keepers.iter();
+    let writer = writers.find(|keeper| keeper.trouble.identity() == lain.object.writer);
+    writer.is_some_and(|keeper| keeper.disk_events.iter().all(|lost| *lost < lain.event))
 }
 
 fn metadata(

@@ -359,7 +359,13 @@ impl Driver {
         {
             return Some(format!("{} is missing", batch.key));
         }
-        let in_gap = |logged: &Logged| newest.gap().is_some() && self.stream.is_trimmed(logged.written);
+        let in_gap = |logged: &Logged| {
+            newest.gap().is_some_and(|gap| {
+                let number = &logged.record.sequence_number;
+                let before_its_end = gap.resumes_at.as_ref().is_none_or(|resumes_at| number < resumes_at);
+                before_its_end && self.stream.is_trimmed(logged.written)
+            })
+        };
         let begins_at = begin.begins_at();
         let retention = self.plan.stream.retention;
         let wanted = shard
