@@ -2,7 +2,9 @@
 
 use super::exactly_once::wait_read;
 use crate::support::keeper::{LIMIT, metric};
+use crate::support::proxy::{self, Proxy, Request};
 use crate::support::scene::Scene;
+use crate::support::servers;
 
 #[test]
 fn two_keepers_with_different_settings_archive_exactly_once() {
@@ -80,4 +82,27 @@ fn an_entry_whose_writer_died_before_its_object_is_completed_by_the_other() {
     let archive = scene.check();
     let sizes: Vec<u64> = archive.entries("batch").map(|entry| entry.number("records")).collect();
     assert_eq!(sizes[0], 60, "the claim was kept as it was");
+}
+
+#[test]
+fn a_ledger_that_another_began_between_two_looks_is_gone_on_with() {
+    let mut scene = Scene::new("between", 1);
+    scene.put(50);
+    let mut first = scene.setting().max_age("1s").start();
+    scene.wait_all_archived(LIMIT);
+    first.stop();
+    // As if the first look came just before the other's first entry, and the second just after.
+    let proxy = Proxy::new(servers::ministack().endpoint());
+    let looks = |request: &Request| {
+        matches!(request.method.as_str(), "HEAD" | "GET") && request.path.contains("/000000000000.json")
+    };
+    let rule = proxy.first(1, looks, proxy::s3_error(404, "NoSuchKey"));
+    let mut setting = scene.setting().max_age("1s");
+    proxy.endpoint().clone_into(&mut setting.s3);
+    scene.put(50);
+    let mut second = setting.start();
+    scene.wait_all_archived(LIMIT);
+    second.stop();
+    assert_eq!(rule.used(), 1);
+    scene.check();
 }
