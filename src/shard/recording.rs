@@ -9,7 +9,7 @@ use crate::codec::hash::sha256_hex;
 use crate::codec::reader::recut;
 use crate::codec::writer::BatchWriter;
 use crate::model::batch::{Content, SealReason};
-use crate::model::ledger::{BatchBody, Body, FORMAT_VERSION, GapBody};
+use crate::model::ledger::{BatchBody, Body, FORMAT_VERSION};
 use crate::model::manifest::{About, BatchNotice, EndNotice, GapNotice, Notice, Origin};
 use crate::model::metric::Counter;
 use crate::model::rules::Rule;
@@ -21,9 +21,9 @@ use crate::spool::items::Item;
 impl ShardWorker {
     /// Writes down that the entry is archived. Cut anywhere, it is done again with the same outcome.
     pub(super) fn record(&mut self, settling: Settling, seen: Seen) -> Result<Turn, Trouble> {
-        if let Body::Gap(gap) = &settling.stored.entry.body
+        if let Some(until) = passed_over_until(&settling.stored.entry.body)
             && self.setup.settings.rules.hold(Rule::RepairGappedRecords)
-            && !self.repair_gapped(gap)?
+            && !self.repair_passed_over(&until)?
         {
             return Ok(Turn::to(Delivery::Recording(settling, seen)));
         }
@@ -116,11 +116,11 @@ impl ShardWorker {
         Ok(())
     }
 
-    /// Sealed records that a gap covers are kept under `_repaired/` in the bucket and under
-    /// `damaged/` here. `false`: there is more to do before the gap is recorded.
-    fn repair_gapped(&mut self, gap: &GapBody) -> Result<bool, Trouble> {
-        let (Some(archived), Some(resumes_at)) = (&self.archived, &gap.resumes_at) else { return Ok(true) };
-        let (from, to) = (archived.known.position.clone(), Position::Before(resumes_at.clone()));
+    /// Sealed records that another's gap or end passes over are kept under `_repaired/` in the
+    /// bucket and under `damaged/` here. `false`: there is more to do before the entry is recorded.
+    fn repair_passed_over(&mut self, to: &Position) -> Result<bool, Trouble> {
+        let Some(archived) = &self.archived else { return Ok(true) };
+        let from = archived.known.position.clone();
         if !self.writer.is_empty() {
             // What is in memory counts as well.
             self.seal_open(SealReason::Request);
@@ -142,7 +142,7 @@ impl ShardWorker {
             .cloned()
             .collect();
         for item in gapped {
-            self.repair(&item, &from, &to)?;
+            self.repair(&item, &from, to)?;
         }
         Ok(true)
     }
@@ -178,7 +178,7 @@ impl ShardWorker {
             shard = %self.setup.shard.id,
             records = content.records,
             key,
-            "another keeper recorded a gap over records that this one holds; they were put under _repaired/ \
+            "another keeper's gap or end passes over records that this one holds; they were put under _repaired/ \
              and kept under damaged/"
         );
         Ok(())
@@ -322,5 +322,14 @@ impl ShardWorker {
             ("keeper-last-arrival", content.last_arrival.to_string()),
         ]);
         metadata
+    }
+}
+
+/// Up to where an entry passes over records without archiving them.
+fn passed_over_until(body: &Body) -> Option<Position> {
+    match body {
+        Body::Gap(gap) => gap.resumes_at.clone().map(Position::Before),
+        Body::End(_) => Some(Position::End),
+        Body::Begin(_) | Body::Batch(_) => None,
     }
 }

@@ -20,8 +20,8 @@ pub const ROWS: [Row; 18] = [
     row("commands", &["aws", "config", "logging", "supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     // Implements ports, and is known to the commands alone.
     row("aws", &["ports", "model", "stop", "retry", "error"]),
-    row("config", &["model", "error"]),
     row("logging", &["config", "model", "error"]),
+    row("config", &["model", "error"]),
     // Fakes of the ports; the product is compiled without it.
     row("testing", &["supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     row("supervisor", &["metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
