@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use crate::support::archive;
 use crate::support::canned::Backlog;
 use crate::support::keeper::{LIMIT, Setting};
-use crate::support::{archive::Watch, aws, fresh};
+use crate::support::watch::Watch;
+use crate::support::{aws, fresh};
 
 const MIB: u64 = 1 << 20;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::spooled;
+use super::state::{is_sealed, spooled};
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy::{self, Action, Proxy, Request};
 use crate::support::scene::Scene;
@@ -47,7 +47,7 @@ fn a_stop_while_s3_is_away_leaves_the_records_sealed_and_they_go_first_next_time
     let mut keeper = setting.start();
     super::exactly_once::wait_read(&http, 300);
     keeper.signal(rustix::process::Signal::TERM);
-    wait_for("the batch to be sealed", LIMIT, || (spooled(&setting.state()) >= 2).then_some(()));
+    wait_for("the batch to be sealed", LIMIT, || is_sealed(&setting.state()).then_some(()));
     // A second one says: now.
     if keeper.is_running() {
         keeper.signal(rustix::process::Signal::TERM);

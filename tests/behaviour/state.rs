@@ -144,3 +144,11 @@ fn archived_batches_stay_on_disk_as_well() {
 pub fn spooled(state: &Path) -> usize {
     count(&state.join("spool"))
 }
+
+/// Whether a batch is sealed: its manifest bears its name.
+pub fn is_sealed(state: &Path) -> bool {
+    let folders = fs::read_dir(state.join("spool")).into_iter().flatten().flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    let names: Vec<_> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    names.iter().any(|name| name.starts_with(|first: char| first.is_ascii_digit()) && name.ends_with(".json"))
+}

@@ -21,6 +21,7 @@ pub mod keeper;
 pub mod proxy;
 pub mod scene;
 pub mod servers;
+pub mod watch;
 
 use std::time::{Duration, Instant};
 

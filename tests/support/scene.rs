@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::archive::{self, Archive, Watch};
+use super::archive::{self, Archive};
 use super::aws;
 use super::keeper::Setting;
+use super::watch::Watch;
 
 /// A stream, a bucket, and what was put.
 pub struct Scene {
