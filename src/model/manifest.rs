@@ -132,6 +132,13 @@ impl Notice {
 mod tests {
     use super::*;
 
+    #[rustfmt::skip]
+    const NAMES: [&str; 24] = [
+        "version", "type", "stream", "stream_arn", "stream_created", "shard", "serial", "bucket", "key", "url", "etag",
+        "version_id", "sha256", "size", "content_sha256", "content_size", "records", "first_sequence_number",
+        "last_sequence_number", "first_arrival", "last_arrival", "parents", "sealed_by", "millis_behind_latest",
+    ];
+
     #[test]
     fn a_batch_notice_has_the_contracts_names_in_its_order() {
         let notice = Notice {
@@ -165,32 +172,7 @@ mod tests {
         };
         let text = serde_json::to_string(&notice).unwrap();
         let mut last = 0;
-        for name in [
-            "version",
-            "type",
-            "stream",
-            "stream_arn",
-            "stream_created",
-            "shard",
-            "serial",
-            "bucket",
-            "key",
-            "url",
-            "etag",
-            "version_id",
-            "sha256",
-            "size",
-            "content_sha256",
-            "content_size",
-            "records",
-            "first_sequence_number",
-            "last_sequence_number",
-            "first_arrival",
-            "last_arrival",
-            "parents",
-            "sealed_by",
-            "millis_behind_latest",
-        ] {
+        for name in NAMES {
             let at = text.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {text}"));
             assert!(at >= last, "{name} out of order in {text}");
             last = at;
