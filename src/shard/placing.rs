@@ -6,6 +6,7 @@ use crate::codec::reader::inspect;
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metric::Counter;
 use crate::model::rules::Rule;
+use crate::model::sequence::Position;
 use crate::ports::{Body as PutBody, CrashPoint, Head, Put, StoreErrorKind};
 
 impl ShardWorker {
@@ -22,6 +23,10 @@ impl ShardWorker {
         };
         if !self.setup.settings.rules.hold(Rule::ObjectSeenBeforeNextEntry) {
             return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
+        }
+        if !self.setup.settings.rules.hold(Rule::KeepCoveredUntilSeen) {
+            let end = Position::After(batch.last_sequence_number.clone());
+            self.drop_items(|item| item.is_covered_by(&end))?;
         }
         match self.ports.store.head(&batch.key, &self.stop)? {
             Some(head) => self.judge(settling, &batch, &head, None),

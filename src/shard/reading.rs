@@ -100,7 +100,13 @@ impl ShardWorker {
             (Some(archived), _) if archived.void.is_none() && ledger_away => archived.known.clone(),
             _ => return false,
         };
-        let (mut at, hole) = self.spool.sealed_end(&known);
+        let (mut at, mut hole) = self.spool.sealed_end(&known);
+        if !self.setup.settings.rules.hold(Rule::ReadHolesFirst)
+            && let Some(skipped) = hole.take()
+        {
+            self.spool.close_hole(&skipped, &at.position);
+            at = self.spool.sealed_end(&known).0;
+        }
         if let Some(saved) = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.sealed.as_ref())
             && saved.position == at.position
         {

@@ -218,8 +218,12 @@ impl ShardWorker {
     pub(super) fn drop_covered(&mut self, archived: &Archived) -> io::Result<()> {
         let position = &archived.known.position;
         let told = |item: &Item| archived.ends_in_open_gap && item.is_open_gap() && item.follows <= *position;
-        let covered = |item: &&Item| item.is_covered_by(position) || told(item);
-        while let Some(item) = self.spool.items().iter().find(covered).cloned() {
+        self.drop_items(|item| item.is_covered_by(position) || told(item))
+    }
+
+    /// Drops what fits; `settle` does so too early without [`Rule::KeepCoveredUntilSeen`].
+    pub(super) fn drop_items(&mut self, fits: impl Fn(&Item) -> bool) -> io::Result<()> {
+        while let Some(item) = self.spool.items().iter().find(|item| fits(item)).cloned() {
             let bytes = self.spool.remove(&item)?;
             self.shared.quota.remove(bytes);
         }

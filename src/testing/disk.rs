@@ -40,6 +40,7 @@ pub struct SealedRange {
 pub struct Snapshot {
     files: BTreeMap<PathBuf, File>,
     sealed: Vec<SealedRange>,
+    gaps_sealed: u64,
 }
 
 /// A [`Disk`] in memory; each call is durable at once, or has not happened.
@@ -88,6 +89,11 @@ impl MemoryDisk {
         self.state().sealed.clone()
     }
 
+    /// How many gaps this disk has held sealed, whatever became of them.
+    pub fn gaps_sealed(&self) -> u64 {
+        self.state().gaps_sealed
+    }
+
     /// All files below `folder`, for whoever drives or checks a run.
     pub fn files(&self, folder: impl AsRef<Path>) -> Vec<PathBuf> {
         self.state().files.keys().filter(|path| path.starts_with(folder.as_ref())).cloned().collect()
@@ -118,14 +124,17 @@ impl MemoryDisk {
         self.trouble.world.note(|| format!("{} disk {what} {}", self.trouble.identity(), path.display()));
     }
 
-    fn note_sealed(&self, path: &Path, bytes: &[u8], sealed: &mut Vec<SealedRange>) {
+    fn note_sealed(&self, path: &Path, bytes: &[u8], state: &mut Snapshot) {
         let manifest = path.starts_with("spool") && path.extension().is_some_and(|ext| ext == "json");
         if !manifest {
             return;
         }
         let Ok(item) = serde_json::from_slice::<Sealed>(bytes) else { return };
+        if let SealedKind::Gap(_) = item.kind {
+            state.gaps_sealed += 1;
+        }
         if let SealedKind::Batch(batch) = item.kind {
-            sealed.push(SealedRange {
+            state.sealed.push(SealedRange {
                 event: self.trouble.world.event(),
                 created: item.stream_created,
                 shard: item.shard,
@@ -154,7 +163,7 @@ impl Disk for MemoryDisk {
             let bytes: Arc<[u8]> = parts.concat().into();
             self.note("write", path);
             let mut state = self.state();
-            self.note_sealed(path, &bytes, &mut state.sealed);
+            self.note_sealed(path, &bytes, &mut state);
             state.files.insert(path.to_path_buf(), File { bytes, modified: self.trouble.world.now() });
             Ok(())
         })
@@ -165,7 +174,7 @@ impl Disk for MemoryDisk {
             let mut state = self.state();
             let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
             self.note("rename to", to);
-            self.note_sealed(to, &file.bytes, &mut state.sealed);
+            self.note_sealed(to, &file.bytes, &mut state);
             state.files.insert(to.to_path_buf(), file);
             Ok(())
         })

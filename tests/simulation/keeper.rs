@@ -205,7 +205,8 @@ impl Keeper {
             Next::Again => worker.due = now,
             // Threads may oversleep, and so need fewer steps here.
             Next::Wait(wait) => {
-                let late = if wait < 4 * SECOND { 1.0 } else { 1.0 + 6.0 * self.random.f64() };
+                let late =
+                    if wait < 4 * SECOND { 1.0 } else { 1.0 + self.run.oversleeps * self.random.f64() };
                 worker.due = now + wait.mul_f64(late).max(Duration::from_millis(1));
             }
             Next::Done(outcome) => {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub dies_after_entry: f64,
     /// A keeper that was started crashes again within so many calls; 0: not by itself.
     pub crashes_again: u64,
+    /// By how much a thread may oversleep a wait of some seconds: 1 is twice as long.
+    pub oversleeps: f64,
     /// The longest that a keeper, or a service, is away.
     pub longest_away: Duration,
     pub reshards: bool,
@@ -91,6 +93,7 @@ impl Plan {
             trouble_every: duration / random.u32(3..25),
             dies_after_entry: if random.bool() { 0.0 } else { 0.3 * random.f64() },
             crashes_again: if random.u8(0..4) > 0 { 0 } else { random.u64(10..120) },
+            oversleeps: 6.0,
             longest_away: if trims { retention.mul_f64(1.6) } else { duration / 2 },
             reshards: random.u8(0..4) == 0,
             recreates: random.u8(0..25) == 0,

@@ -8,7 +8,7 @@ use kinesis_keeper::model::rules::{Rule, Rules};
 use crate::{seeds, traces};
 
 /// Random runs before a rule counts as not needed.
-const SEEDS: u64 = 0;
+const SEEDS: u64 = 300;
 
 /// What first goes wrong without a rule.
 fn first_failure(rule: Rule) -> Option<String> {

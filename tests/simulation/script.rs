@@ -67,6 +67,7 @@ pub fn quiet(rules: Rules) -> Plan {
         trouble_every: 1_000_000 * HOUR,
         dies_after_entry: 0.0,
         crashes_again: 0,
+        oversleeps: 0.0,
         longest_away: HOUR,
         reshards: false,
         recreates: false,
