@@ -3,11 +3,9 @@
 //! Owns `_ledger/stream-{creation}.json`, that one prefix holds one stream, and the proof that the
 //! store keeps `If-None-Match`. Does not try again: the supervisor does.
 
-use serde::{Deserialize, Serialize};
-
 use crate::codec::hash::sha256_hex;
 use crate::model::key::Keys;
-use crate::model::ledger::{Begin, FORMAT_VERSION};
+use crate::model::ledger::{Begin, FORMAT_VERSION, StreamStart};
 use crate::model::shard::StreamIdentity;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Attributes, Body, ObjectStore, Put, StoreError};
@@ -45,16 +43,6 @@ pub enum StartOutcome {
         /// What is wrong with it.
         problem: String,
     },
-}
-
-/// The object's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct StreamStart {
-    version: u32,
-    stream: String,
-    stream_arn: String,
-    stream_created: Timestamp,
-    begin: Begin,
 }
 
 /// Settles where the stream's shards begin. An error means nothing: the call is made again.
