@@ -133,9 +133,16 @@ impl Keys {
         format!("{}{serial:012}.json", self.ledger(shard, created))
     }
 
-    /// Where sealed records go that a gap already covers.
-    pub fn repaired(&self, shard: &ShardId, created: Timestamp, first: &SequenceNumber) -> String {
-        format!("{}_repaired/{shard}-{}/{first}.ndjson.gz", self.root, created.as_seconds())
+    /// Where sealed records go that a gap already covers. Two keepers may hold different stretches
+    /// that begin with the same record: the hash of the content tells them apart.
+    pub fn repaired(
+        &self,
+        shard: &ShardId,
+        created: Timestamp,
+        (first, content_sha256): (&SequenceNumber, &str),
+    ) -> String {
+        let content: String = content_sha256.chars().take(16).collect();
+        format!("{}_repaired/{shard}-{}/{first}-{content}.ndjson.gz", self.root, created.as_seconds())
     }
 }
 

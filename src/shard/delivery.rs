@@ -215,13 +215,15 @@ impl ShardWorker {
         if let Some(item) = self.spool.next_at(&archived.known.position).cloned() {
             return self.claim_item(&archived, &item);
         }
-        let open_end = archived.known.position != crate::model::sequence::Position::End;
-        if self.setup.mode == Mode::Unlisted
-            && open_end
-            && self.spool.items().is_empty()
-            && self.unsealed.is_none()
-            && !self.is_stopping()
-        {
+        let at_end = archived.known.position == crate::model::sequence::Position::End;
+        if self.setup.mode == Mode::Read || at_end || self.unsealed.is_some() || self.is_stopping() {
+            return Ok(Turn::Idle);
+        }
+        if !self.spool.items().is_empty() {
+            self.close_hole_of_gone_shard(&archived);
+            return Ok(Turn::Wait(self.delivery_due));
+        }
+        if self.setup.mode == Mode::Unlisted {
             self.close_unlisted();
             return Ok(Turn::Wait(self.delivery_due));
         }

@@ -21,13 +21,14 @@ use crate::spool::items::Item;
 impl ShardWorker {
     /// Writes down that the entry is archived. Cut anywhere, it is done again with the same outcome.
     pub(super) fn record(&mut self, settling: Settling, seen: Seen) -> Result<Turn, Trouble> {
-        if let Some(until) = passed_over_until(&settling.stored.entry.body)
+        let void = matches!(seen, Seen::Void);
+        if !void
+            && let Some(until) = passed_over_until(&settling.stored.entry.body)
             && self.setup.settings.rules.hold(Rule::RepairGappedRecords)
             && !self.repair_passed_over(&until)?
         {
             return Ok(Turn::to(Delivery::Recording(settling, seen)));
         }
-        let void = matches!(seen, Seen::Void);
         let next = self.archived_after(&settling, &seen);
         if void {
             // No checkpoint: a start must find the void again, and the gap that follows it.
@@ -116,12 +117,12 @@ impl ShardWorker {
         Ok(())
     }
 
-    /// Sealed records that another's gap or end passes over are kept under `_repaired/` in the
+    /// Sealed records that another's entry passes over are kept under `_repaired/` in the
     /// bucket and under `damaged/` here. `false`: there is more to do before the entry is recorded.
     fn repair_passed_over(&mut self, to: &Position) -> Result<bool, Trouble> {
         let Some(archived) = &self.archived else { return Ok(true) };
         let from = archived.known.position.clone();
-        if !self.writer.is_empty() {
+        if self.writer.first().is_some_and(|first| to.covers(first)) {
             // What is in memory counts as well.
             self.seal_open(SealReason::Request);
             return Ok(false);
@@ -160,11 +161,11 @@ impl ShardWorker {
         let key = self.setup.settings.keys.repaired(
             &self.setup.shard.id,
             self.setup.stream.created,
-            &content.first_sequence_number,
+            (&content.first_sequence_number, &content.content_sha256),
         );
         let parts: Vec<&[u8]> = finished.parts.iter().map(Vec::as_slice).collect();
         let local = std::path::Path::new("damaged").join(&self.setup.folder);
-        let local = local.join(format!("{}.ndjson.gz", content.first_sequence_number));
+        let local = local.join(key.rsplit('/').next().unwrap_or(&key));
         self.ports.disk.write(&local, &parts)?;
         let attributes = Attributes {
             content_type: "application/gzip",
@@ -330,6 +331,8 @@ fn passed_over_until(body: &Body) -> Option<Position> {
     match body {
         Body::Gap(gap) => gap.resumes_at.clone().map(Position::Before),
         Body::End(_) => Some(Position::End),
-        Body::Begin(_) | Body::Batch(_) => None,
+        // Another may have begun later than we did, when the first records were trimmed.
+        Body::Batch(batch) => Some(Position::Before(batch.first_sequence_number.clone())),
+        Body::Begin(_) => None,
     }
 }

@@ -12,13 +12,14 @@
 use std::time::Duration;
 
 use super::delivery::Delivery;
-use super::setup::Outcome;
+use super::position::Archived;
+use super::setup::{Mode, Outcome};
 use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
 use crate::model::ledger::{Begin, GapBody, GapCause};
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
-use crate::model::sealed::SealedKind;
+use crate::model::sealed::{KnownPosition, SealedKind};
 use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
@@ -255,23 +256,60 @@ impl ShardWorker {
 
     /// A shard that is not listed any more and has no `end`: what it still held is a gap.
     pub(super) fn close_unlisted(&mut self) -> Activity {
+        if let Some(activity) = self.is_still_this_stream() {
+            return activity;
+        }
+        let Some(archived) = &self.archived else { return Activity::Idle };
+        let follows = archived.known.clone();
+        let children = self.shared.children_of(&self.setup.shard.id);
+        tracing::error!(shard = %self.setup.shard.id, "the shard is not listed any more and was not read to its end: a gap is recorded");
+        let sealed = self.seal_unreadable(&follows);
+        if self.unsealed.is_some() {
+            return sealed;
+        }
+        self.seal_mark(&follows, None, SealedKind::End(crate::model::ledger::EndBody { children }))
+    }
+
+    /// Nothing is read any more, and sealed items lie behind a hole: it is a gap, which they end.
+    pub(super) fn close_hole_of_gone_shard(&mut self, archived: &Archived) -> Option<Activity> {
+        let hole = self.spool.sealed_end(&archived.known).1?;
+        if archived.ends_in_open_gap {
+            self.spool.close_hole(&hole, &archived.known.position);
+            return Some(Activity::Acted);
+        }
+        if self.setup.mode == Mode::Unlisted
+            && let Some(activity) = self.is_still_this_stream()
+        {
+            return Some(activity);
+        }
+        tracing::error!(
+            shard = %self.setup.shard.id,
+            "records before {} can be read no more: a gap is recorded",
+            hole.until
+        );
+        Some(self.seal_unreadable(&archived.known))
+    }
+
+    /// Describes the stream again before a gap is put; what to do if it is not this one.
+    fn is_still_this_stream(&mut self) -> Option<Activity> {
         match self.ports.stream.describe(&self.stop) {
-            Ok(served) if served.value.identity.is(&self.setup.stream) => {}
+            Ok(served) if served.value.identity.is(&self.setup.stream) => None,
             Ok(_) => {
                 self.ended = Some(Outcome::StreamReplaced);
-                return Activity::Acted;
+                Some(Activity::Acted)
             }
             Err(error) => {
                 self.delivery_backoff.next(&mut self.random);
                 self.delivery_due = self.monotonic() + Duration::from_secs(5);
                 self.trouble_reading(error.to_string());
-                return Activity::NotBefore(self.delivery_due);
+                Some(Activity::NotBefore(self.delivery_due))
             }
         }
-        let Some(archived) = &self.archived else { return Activity::Idle };
-        let follows = archived.known.clone();
+    }
+
+    /// Seals an uncertain gap that takes no room: the next batch, or the end, ends it.
+    fn seal_unreadable(&mut self, follows: &KnownPosition) -> Activity {
         let now = self.ports.clock.now();
-        let children = self.shared.children_of(&self.setup.shard.id);
         let gap = GapBody {
             after: follows.last_record.clone(),
             resumes_at: None,
@@ -280,11 +318,6 @@ impl ShardWorker {
             from: follows.complete_to.unwrap_or(now),
             to: now,
         };
-        tracing::error!(shard = %self.setup.shard.id, "the shard is not listed any more and was not read to its end: a gap is recorded");
-        let sealed = self.seal_mark(&follows, None, SealedKind::Gap(gap));
-        if self.unsealed.is_some() {
-            return sealed;
-        }
-        self.seal_mark(&follows, None, SealedKind::End(crate::model::ledger::EndBody { children }))
+        self.seal_mark(follows, None, SealedKind::Gap(gap))
     }
 }

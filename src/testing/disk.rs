@@ -174,7 +174,6 @@ impl Disk for MemoryDisk {
             let mut state = self.state();
             let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
             self.note("rename to", to);
-            self.note_sealed(to, &file.bytes, &mut state);
             state.files.insert(to.to_path_buf(), file);
             Ok(())
         })

@@ -175,7 +175,7 @@ fn keys_and_metadata_fit_s3s_limits_with_the_longest_names() {
     for key in [
         keys.object(Layout::Hive, time.hour(), &shard, &number, form),
         keys.entry(&shard, time, u64::MAX),
-        keys.repaired(&shard, time, &number),
+        keys.repaired(&shard, time, (&number, &"f".repeat(64))),
     ] {
         assert!(key.len() <= 1024, "{} bytes: {key}", key.len());
     }
