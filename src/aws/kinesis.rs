@@ -34,6 +34,12 @@ const ITERATOR_DEADLINE: Duration = Duration::from_secs(10);
 /// A page of a thousand shards, or a description, with the SDK's three tries.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(15);
 
+/// However many shards look at the stream at once: DescribeStreamSummary is limited to 20 calls a
+/// second for the whole account, and others live there too.
+const LOOKS_APART: Duration = Duration::from_millis(200);
+
+const DESCRIBE: &str = "DescribeStreamSummary";
+
 /// The most that GetRecords allows; a byte limit it does not have.
 const MOST_RECORDS: i32 = 10_000;
 
@@ -60,6 +66,15 @@ pub struct KinesisStream {
     name: StreamName,
     /// Known once the stream was described; from then on every call names it.
     arn: OnceLock<String>,
+    /// Whoever looks at the stream holds it; those who wait share what is found.
+    last_look: tokio::sync::Mutex<Option<Look>>,
+}
+
+/// One description of the stream, for all who asked before it began.
+struct Look {
+    /// Monotonic.
+    began: Duration,
+    found: Result<Served<StreamDescription>, StreamError>,
 }
 
 impl KinesisStream {
@@ -69,7 +84,7 @@ impl KinesisStream {
             StreamName::Name(_) => (clients.kinesis(None), OnceLock::new()),
             StreamName::Arn(arn) => (clients.kinesis(Some(arn)), OnceLock::from(arn.clone())),
         };
-        Self { client, blocking, clock, name, arn }
+        Self { client, blocking, clock, name, arn, last_look: tokio::sync::Mutex::new(None) }
     }
 
     /// The ARN once it is known, else the name: AWS takes one or the other.
@@ -100,9 +115,40 @@ impl KinesisStream {
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),
         };
-        let message = refusal.advice(&format!("kinesis:{call}"));
-        let error = StreamError { call, kind: refusal.stream_kind(), message };
+        let error = failed(call, &refusal);
         Err((refusal, error))
+    }
+
+    /// Describes the stream, or shares a description that began after `asked` (monotonic).
+    async fn look(&self, asked: Duration) -> Result<Served<StreamDescription>, StreamError> {
+        let mut last = self.last_look.lock().await;
+        if let Some(look) = &*last {
+            if look.began > asked {
+                return look.found.clone();
+            }
+            let next = (look.began + LOOKS_APART).saturating_sub(self.clock.monotonic());
+            tokio::time::sleep(next).await;
+        }
+        let began = self.clock.monotonic();
+        let found = self.describe_now().await;
+        *last = Some(Look { began, found: found.clone() });
+        found
+    }
+
+    async fn describe_now(&self) -> Result<Served<StreamDescription>, StreamError> {
+        let (name, arn) = self.reference();
+        let date = AnswerDate::new();
+        let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
+        let request = request.customize().config_override(limits(DESCRIBE_DEADLINE));
+        let output = Box::pin(request.interceptor(date.clone()).send()).await;
+        let output = output.map_err(|error| failed(DESCRIBE, &Refusal::of(&error)))?;
+        let summary = output
+            .stream_description_summary
+            .ok_or_else(|| other(DESCRIBE, "the answer has no description".to_owned()))?;
+        let description = described(summary).map_err(|message| other(DESCRIBE, message))?;
+        // A stream made again has the same ARN, so the first one stays right.
+        let _ = self.arn.set(description.identity.arn.clone());
+        Ok(self.served(&date, description))
     }
 
     /// All pages, or why the listing broke off and whether it may begin anew.
@@ -141,20 +187,12 @@ impl KinesisStream {
 
 impl Stream for KinesisStream {
     fn describe(&self, stop: &Stop) -> Result<Served<StreamDescription>, StreamError> {
-        const CALL: &str = "DescribeStreamSummary";
-        let (name, arn) = self.reference();
-        let date = AnswerDate::new();
-        let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
-        let sending =
-            request.customize().config_override(limits(DESCRIBE_DEADLINE)).interceptor(date.clone()).send();
-        let output = self.call(CALL, DESCRIBE_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
-        let summary = output
-            .stream_description_summary
-            .ok_or_else(|| other(CALL, "the answer has no description".to_owned()))?;
-        let description = described(summary).map_err(|message| other(CALL, message))?;
-        // A stream made again has the same ARN, so the first one stays right.
-        let _ = self.arn.set(description.identity.arn.clone());
-        Ok(self.served(&date, description))
+        let asked = self.clock.monotonic();
+        // One call may be under way that began too early for us: it is waited for, then ours is made.
+        let deadline = 2 * DESCRIBE_DEADLINE;
+        self.blocking
+            .run(deadline, stop, Until::Stopped, self.look(asked))
+            .unwrap_or_else(|cut| Err(failed(DESCRIBE, &Refusal::cut(cut))))
     }
 
     fn list_shards(&self, stop: &Stop) -> Result<Vec<Shard>, StreamError> {
@@ -230,6 +268,12 @@ fn limits(deadline: Duration) -> config::Builder {
 fn once(deadline: Duration) -> config::Builder {
     let limits = TimeoutConfig::builder().operation_timeout(deadline);
     config::Config::builder().timeout_config(limits.build()).retry_config(RetryConfig::disabled())
+}
+
+/// A refused or cut call in the caller's terms.
+fn failed(call: &'static str, refusal: &Refusal) -> StreamError {
+    let message = refusal.advice(&format!("kinesis:{call}"));
+    StreamError { call, kind: refusal.stream_kind(), message }
 }
 
 const fn other(call: &'static str, message: String) -> StreamError {

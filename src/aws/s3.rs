@@ -289,7 +289,12 @@ impl ObjectStore for S3Store {
                 let rules = output.rules.unwrap_or_default();
                 Ok(lifecycle::shortest_expiry(&rules, prefix, self.clock.now()))
             }
-            Err(failed) if failed.0.code == "NoSuchLifecycleConfiguration" => Ok(None),
+            // No rules, or a store that knows none: nothing expires.
+            Err(failed)
+                if matches!(failed.0.code.as_str(), "NoSuchLifecycleConfiguration" | "NotImplemented") =>
+            {
+                Ok(None)
+            }
             Err(failed) => Err(failed.1),
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn options(config: &Config, seed: u64) -> Options {
         keep: Keep { age: config.disk.keep, bytes: config.disk.keep_bytes },
         spool_bytes: config.disk.spool_bytes,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pacing: Pacing::default(),
+        pacing: Pacing { caught_up: config.stream.poll, ..Pacing::default() },
         rules: Rules::default(),
         drain: DRAIN,
         seed,

@@ -57,6 +57,8 @@ pub struct Stream {
     pub start: Start,
     /// How often the stream is described and its shards are listed again.
     pub refresh: Duration,
+    /// The longest pause between two looks at a shard that is caught up.
+    pub poll: Duration,
     /// Whether KPL aggregates are split into user records.
     pub deaggregate: bool,
 }

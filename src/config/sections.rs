@@ -76,9 +76,10 @@ fn stream(mut from: Section<'_, '_>) -> Option<Stream> {
     } else {
         from.required("name", "the stream's name, or arn in its place", value::checked(value::stream_name))
     };
-    let (start, refresh) = (
+    let (start, refresh, poll) = (
         from.read("start", Start::TrimHorizon, value::start),
         from.read("refresh", std::time::Duration::from_secs(60), value::duration("1s", "1h")),
+        from.read("poll", std::time::Duration::from_secs(1), value::duration("200ms", "1m")),
     );
     from.read("consumer", (), value::consumer);
     let deaggregate = from.read("deaggregate", true, value::boolean);
@@ -86,7 +87,7 @@ fn stream(mut from: Section<'_, '_>) -> Option<Stream> {
         Some((arn, region, name)) => (Some(arn), Some(region), name),
         None => (None, None, by_name?),
     };
-    Some(Stream { name, arn, region, start, refresh, deaggregate })
+    Some(Stream { name, arn, region, start, refresh, poll, deaggregate })
 }
 
 fn batch(mut from: Section<'_, '_>) -> Batch {

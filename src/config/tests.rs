@@ -52,6 +52,7 @@ fn only_a_name_and_a_bucket_are_required() {
             region: None,
             start: Start::TrimHorizon,
             refresh: Duration::from_secs(60),
+            poll: Duration::from_secs(1),
             deaggregate: true,
         },
         batch: Batch {

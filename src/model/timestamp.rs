@@ -143,6 +143,11 @@ impl Hour {
         Timestamp(self.0 * MILLIS_PER_HOUR)
     }
 
+    /// The hour after it.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// The first instant after the hour.
     pub const fn end(self) -> Timestamp {
         Timestamp((self.0 + 1) * MILLIS_PER_HOUR)

@@ -7,14 +7,14 @@ use crate::ledger::{Predecessor, StoredEntry};
 use crate::model::ledger::{BeginBody, Body};
 use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
-use crate::model::sequence::Position;
+use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Hour;
 
 /// What the last batch entry at or before some serial leaves to the next one.
 struct LastBatch {
     hour: Option<Hour>,
     object_sha256: String,
-    is_void: bool,
+    void_first: Option<SequenceNumber>,
 }
 
 impl ShardWorker {
@@ -62,7 +62,7 @@ impl ShardWorker {
         loop {
             let stored = self.fetch_known(serial)?;
             let is_batch = matches!(stored.entry.body, Body::Batch(_));
-            if !is_batch || serial == 0 || !self.last_batch(&stored)?.is_void {
+            if !is_batch || serial == 0 || self.last_batch(&stored)?.void_first.is_none() {
                 return self.start_walk(stored, None);
             }
             serial -= 1;
@@ -88,6 +88,7 @@ impl ShardWorker {
             known,
             hour: last_batch.hour,
             last_object_sha256: last_batch.object_sha256,
+            void_first: last_batch.void_first,
             ends_in_open_gap: is_open_gap(&stored.entry),
             void: None,
             start,
@@ -116,11 +117,11 @@ impl ShardWorker {
                 return Ok(LastBatch {
                     hour: Some(batch.hour),
                     object_sha256: sha256.filter(|_| !is_void).unwrap_or_default(),
-                    is_void,
+                    void_first: is_void.then(|| batch.first_sequence_number.clone()),
                 });
             }
             if entry.serial == 0 {
-                return Ok(LastBatch { hour: None, object_sha256: String::new(), is_void: false });
+                return Ok(LastBatch { hour: None, object_sha256: String::new(), void_first: None });
             }
             entry = self.fetch_known(entry.serial - 1)?.entry;
         }

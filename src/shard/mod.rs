@@ -8,6 +8,7 @@ pub mod budget;
 mod checkpointing;
 mod delivery;
 mod locating;
+mod lost;
 mod open_batch;
 mod pacing;
 mod placing;

@@ -8,17 +8,23 @@ use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
 use crate::retry::jitter;
 
 impl ShardWorker {
-    /// When the next call may be made: what a reply cost is paid first.
+    /// When the next call may be made after this reply.
     pub(super) fn pace(&mut self, reply: &Reply) {
-        let pacing = self.setup.settings.pacing;
-        let paid = Duration::from_secs_f64(reply.bytes as f64 / pacing.bytes_per_second.max(1) as f64);
-        let caught_up = reply.millis_behind_latest == 0;
-        let wait = if caught_up {
-            jitter(pacing.caught_up, &mut self.random)
+        let paid = self.paid_at(self.read_asked, reply.bytes);
+        self.read_due = if reply.millis_behind_latest == 0 {
+            paid.max(self.monotonic() + jitter(self.setup.settings.pacing.caught_up, &mut self.random))
         } else {
-            pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64())
+            paid
         };
-        self.read_due = self.monotonic() + wait.max(paid);
+    }
+
+    /// When a call that began at `asked` and brought so many bytes is paid for. Counted from its
+    /// beginning: Kinesis counts calls and bytes a second, however long an answer takes.
+    pub(super) fn paid_at(&mut self, asked: Duration, bytes: u64) -> Duration {
+        let pacing = self.setup.settings.pacing;
+        let price = Duration::from_secs_f64(bytes as f64 / pacing.bytes_per_second.max(1) as f64);
+        let turn = pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64());
+        asked + turn.max(price)
     }
 
     pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {

@@ -2,7 +2,7 @@
 
 use crate::model::ledger::{BatchBody, Begin, Body, Entry};
 use crate::model::sealed::KnownPosition;
-use crate::model::sequence::Position;
+use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::{Hour, Timestamp};
 
 /// The archived position and what the next entry needs from those before it.
@@ -18,6 +18,8 @@ pub(super) struct Archived {
     pub(super) hour: Option<Hour>,
     /// Hex SHA-256 of the last batch entry's object; empty where there is none.
     pub(super) last_object_sha256: String,
+    /// The first record of the last batch entry, if its object is void: the void has its key.
+    pub(super) void_first: Option<SequenceNumber>,
     /// The last entry is a gap without `resumes_at`: a sealed one at the same place is told already.
     pub(super) ends_in_open_gap: bool,
     /// The last entry's object is void: a `lost` gap must come next.

@@ -78,6 +78,7 @@ impl ShardWorker {
         }
         let shared = self.shared.clone();
         let Some(_room) = shared.budget.room_for_reply() else { return Activity::NotBefore(now + second) };
+        self.read_asked = now;
         match self.read_once() {
             Ok(activity) => activity,
             Err(error) => self.reading_failed(&error),
@@ -167,6 +168,7 @@ impl ShardWorker {
             Ok(served) => {
                 if let Some(reading) = &mut self.reading {
                     reading.iterator = Some(served.value);
+                    reading.look_at_stream |= fits_any_stream(&start);
                 }
                 Ok(Activity::Acted)
             }
@@ -364,6 +366,13 @@ impl ShardWorker {
         }
         Activity::Acted
     }
+}
+
+/// Whether a stream made again under the same name would take such a start as well; a sequence
+/// number is refused there. The stream is described after it, so that nothing of the new one is
+/// taken for the old one's.
+pub(super) fn fits_any_stream(start: &IteratorStart) -> bool {
+    matches!(start, IteratorStart::TrimHorizon | IteratorStart::AtTime(_))
 }
 
 /// What became of one record of a reply.

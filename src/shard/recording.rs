@@ -2,8 +2,8 @@
 //! copy; then the spool file goes.
 
 use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
+use super::lost::EMPTY_GZIP;
 use super::position::{Archived, Start, is_open_gap, position_left_by};
-use super::rereading::EMPTY_GZIP;
 use super::worker::ShardWorker;
 use crate::codec::hash::sha256_hex;
 use crate::codec::reader::recut;
@@ -65,12 +65,14 @@ impl ShardWorker {
             known: self.known_after(settling),
             hour: before.and_then(|before| before.hour),
             last_object_sha256: before.map(|before| before.last_object_sha256.clone()).unwrap_or_default(),
+            void_first: before.and_then(|before| before.void_first.clone()),
             ends_in_open_gap: is_open_gap(entry),
             void: None,
             start: Start::of(entry).or(before.and_then(|before| before.start)),
         };
         if let Body::Batch(batch) = &entry.body {
             next.hour = Some(batch.hour);
+            next.void_first = matches!(seen, Seen::Void).then(|| batch.first_sequence_number.clone());
             next.last_object_sha256 = match seen {
                 Seen::Object(object) => object.sha256.clone(),
                 Seen::Nothing | Seen::Expired | Seen::Void => String::new(),

@@ -16,6 +16,7 @@ use crate::model::metric::Service;
 use crate::model::rules::Rule;
 use crate::model::sealed::{SealedBatch, SealedKind};
 use crate::model::sequence::{Position, SequenceNumber};
+use crate::model::timestamp::Hour;
 use crate::ports::StoreError;
 use crate::spool::items::Item;
 
@@ -44,10 +45,8 @@ impl ShardWorker {
     fn batch_body(&self, archived: &Archived, batch: &SealedBatch, content: &Content) -> BatchBody {
         let settings = &self.setup.settings;
         let form = (Format::Envelope, Compression::Gzip);
-        let own_hour = content.first_arrival.hour();
-        // A closed hour stays closed when arrival times go backwards.
-        let hour = archived.hour.map_or(own_hour, |before| before.max(own_hour));
         let first = &content.first_sequence_number;
+        let hour = hour_of(archived, content);
         BatchBody {
             key: settings.keys.object(settings.layout, hour, &self.setup.shard.id, first, form),
             hour,
@@ -229,4 +228,13 @@ impl ShardWorker {
         }
         Ok(())
     }
+}
+
+/// The hour of the next batch: a closed hour stays closed when arrival times go backwards, and a
+/// batch that begins with the record of a void before it leaves the void its key.
+fn hour_of(archived: &Archived, content: &Content) -> Hour {
+    let own = content.first_arrival.hour();
+    let hour = archived.hour.map_or(own, |before| before.max(own));
+    let taken = archived.void_first.as_ref() == Some(&content.first_sequence_number);
+    if taken { hour.next() } else { hour }
 }

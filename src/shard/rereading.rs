@@ -3,23 +3,20 @@
 
 use std::time::Duration;
 
-use super::delivery::{Claim, Delivery, Settling, Trouble, Turn};
-use super::position::Archived;
-use super::setup::{Mode, Outcome};
+use super::delivery::{Delivery, Settling, Trouble, Turn};
+use super::setup::Mode;
 use super::worker::ShardWorker;
 use crate::codec::aggregate::for_each_user_record;
 use crate::codec::writer::BatchWriter;
 use crate::model::batch::{Compression, Format};
-use crate::model::ledger::{BatchBody, Body, GapBody, GapCause};
+use crate::model::ledger::BatchBody;
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
-use crate::model::sequence::SequenceNumber;
-use crate::model::timestamp::Timestamp;
-use crate::ports::{Body as PutBody, IteratorStart, Reply, Served, StreamErrorKind};
+use crate::ports::{IteratorStart, Reply, Served, StreamErrorKind};
 
 /// A claimed batch being read again from the stream.
 pub(super) struct Rereading {
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
     writer: BatchWriter,
     iterator: Option<String>,
     from_horizon: bool,
@@ -28,7 +25,7 @@ pub(super) struct Rereading {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// Render the entry's records.
     Complete,
     /// Its object is void: find the first record that can still be read.
@@ -73,8 +70,7 @@ impl ShardWorker {
             return Ok(Turn::to(Delivery::Placing(settling, lines)));
         }
         if self.setup.mode == Mode::Drain {
-            // The stream is gone; only the writer's own spool can complete it.
-            return Ok(Turn::Wait(self.monotonic() + self.setup.settings.limits.max_age));
+            return self.missing_of_old_stream(settling, batch);
         }
         self.rereading = Some(self.new_rereading(Purpose::Complete));
         Ok(Turn::to(Delivery::Rendering(settling)))
@@ -112,7 +108,7 @@ impl ShardWorker {
         }
     }
 
-    fn new_rereading(&self, purpose: Purpose) -> Rereading {
+    pub(super) fn new_rereading(&self, purpose: Purpose) -> Rereading {
         Rereading {
             purpose,
             writer: BatchWriter::new(self.setup.settings.level),
@@ -121,17 +117,6 @@ impl ShardWorker {
             due: self.monotonic().max(self.read_due),
             empty_replies: 0,
         }
-    }
-
-    /// The newest entry's object is void: looks for what can still be read after it.
-    pub(super) fn begin_loss(&mut self, archived: &Archived, batch: &BatchBody) -> Result<Turn, Trouble> {
-        let stored = self
-            .ledger
-            .fetch(archived.serial, &self.stop)?
-            .ok_or_else(|| Trouble::Broken(format!("entry {} is gone from the ledger", archived.serial)))?;
-        tracing::debug!(key = batch.key, "looking for what can still be read after a void");
-        self.rereading = Some(self.new_rereading(Purpose::Resume));
-        Ok(Turn::to(Delivery::Rendering(Settling { stored, since: self.monotonic() })))
     }
 
     /// One call of reading the entry's records again.
@@ -161,7 +146,7 @@ impl ShardWorker {
                 return Err(error.into());
             }
         };
-        let found = self.take_reread(&batch, &reply);
+        let found = self.take_reread(&batch, now, &reply);
         let rereading = self.rereading.as_ref().map_or(0, |rereading| rereading.writer.memory());
         self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + rereading);
         match found {
@@ -192,13 +177,12 @@ impl ShardWorker {
         Ok(Turn::to(Delivery::Rendering(settling)))
     }
 
-    fn take_reread(&mut self, batch: &BatchBody, reply: &Served<Reply>) -> Found {
-        let pacing = self.setup.settings.pacing;
+    fn take_reread(&mut self, batch: &BatchBody, asked: Duration, reply: &Served<Reply>) -> Found {
         let retention = self.shared.retention();
         let (deaggregate, range) = (batch.deaggregate, self.setup.shard.range);
-        let now = self.ports.clock.monotonic();
+        let due = self.paid_at(asked, reply.value.bytes);
         let Some(rereading) = &mut self.rereading else { return Found::More };
-        rereading.due = now + pacing.behind;
+        rereading.due = due;
         self.read_due = self.read_due.max(rereading.due);
         for record in &reply.value.records {
             let n = &record.sequence_number;
@@ -294,73 +278,4 @@ impl ShardWorker {
         }
         Ok(first.is_some_and(|first| first.sequence_number == batch.first_sequence_number))
     }
-
-    /// The entry's first record cannot be read any more.
-    fn records_gone(
-        &mut self,
-        settling: Settling,
-        batch: &BatchBody,
-        first: Option<&RawRecord>,
-        served: Timestamp,
-    ) -> Result<Turn, Trouble> {
-        let resuming = self.rereading.as_ref().is_some_and(|rereading| rereading.purpose == Purpose::Resume);
-        self.rereading = None;
-        let described = self.ports.stream.describe(&self.stop)?;
-        if !described.value.identity.is(&self.setup.stream) {
-            self.ended = Some(Outcome::StreamReplaced);
-            return Ok(Turn::to(Delivery::Settling(settling)));
-        }
-        if !resuming {
-            if self.ledger.exists(settling.serial() + 1, &self.stop)? {
-                return Ok(Turn::to(Delivery::Settling(settling)));
-            }
-            return self.put_void(settling, batch);
-        }
-        self.claim_loss(batch, first, served)
-    }
-
-    /// Takes the place of the object for good, so that nobody can put it after the gap is told.
-    fn put_void(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
-        if !self.setup.settings.rules.hold(Rule::VoidBeforeGap) {
-            return Ok(Turn::to(Delivery::Recording(settling, super::delivery::Seen::Void)));
-        }
-        tracing::error!(
-            shard = %self.setup.shard.id,
-            key = batch.key,
-            records = batch.records,
-            "an entry's object never came and its records are gone from the stream: it is voided, and a gap follows"
-        );
-        let attributes = self.void_attributes(&settling, batch);
-        self.ports.store.put_if_absent(&batch.key, PutBody::Bytes(&EMPTY_GZIP), &attributes, &self.stop)?;
-        // Stored or taken: what lies there now is looked at again.
-        Ok(Turn::to(Delivery::Settling(settling)))
-    }
-
-    /// The `lost` gap that follows a void. What this keeper holds sealed counts as readable.
-    fn claim_loss(
-        &mut self,
-        batch: &BatchBody,
-        first: Option<&RawRecord>,
-        served: Timestamp,
-    ) -> Result<Turn, Trouble> {
-        let Some(archived) = self.archived.clone() else { return Ok(Turn::to(Delivery::Locating)) };
-        let own = self.spool.items().iter().filter_map(|item| item.first());
-        let own = own.filter(|own| **own > batch.first_sequence_number).min().cloned();
-        let found: Option<SequenceNumber> = first.map(|first| first.sequence_number.clone());
-        let resumes_at = found.into_iter().chain(own).min();
-        let to = first.map_or(served, |first| first.arrival);
-        let body = Body::Gap(GapBody {
-            after: archived.known.last_record.clone(),
-            resumes_at,
-            why: GapCause::Lost,
-            certain: true,
-            from: batch.first_arrival.min(to),
-            to,
-        });
-        let composed = self.ledger.compose(Self::predecessor(&archived), body, self.ports.clock.now())?;
-        Ok(Turn::to(Delivery::Claiming(Claim { composed, lines: None })))
-    }
 }
-
-/// A gzip file that holds nothing: what every reader of a void sees.
-pub(super) const EMPTY_GZIP: [u8; 20] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::position::Archived;
+use super::reading::fits_any_stream;
 use super::setup::{Mode, Outcome};
 use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
@@ -162,8 +163,11 @@ impl ShardWorker {
         };
         match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
             Ok(served) => {
-                if let Some(test) = self.reading.as_mut().and_then(|reading| reading.test.as_mut()) {
-                    test.iterator = Some(served.value);
+                if let Some(reading) = &mut self.reading {
+                    reading.look_at_stream |= fits_any_stream(&start);
+                    if let Some(test) = &mut reading.test {
+                        test.iterator = Some(served.value);
+                    }
                 }
                 Ok(Activity::Acted)
             }

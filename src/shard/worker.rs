@@ -56,6 +56,8 @@ pub struct ShardWorker {
     pub(super) unsealed: Option<Unsealed>,
     pub(super) reading: Option<Reading>,
     pub(super) read_due: Duration,
+    /// When the last call of reading began.
+    pub(super) read_asked: Duration,
     pub(super) read_backoff: Backoff,
 
     pub(super) archived: Option<Archived>,
@@ -112,7 +114,6 @@ impl ShardWorker {
         let checkpoint = ports.checkpoints.load(&setup.folder)?;
         let checkpoint = checkpoint
             .filter(|saved| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created));
-        let outbox = Outbox::open(ports.disk.clone(), &setup.folder)?;
         let settings = &setup.settings;
         let ledger = Ledger::new(
             ports.store.clone(),
@@ -132,12 +133,13 @@ impl ShardWorker {
             seal_requests_seen: shared.seal_requests(),
             ledger,
             spool,
-            outbox,
+            outbox: Outbox::open(ports.disk.clone(), &setup.folder)?,
             checkpoint,
             open: OpenBatch::default(),
             unsealed: None,
             reading: None,
             read_due: Duration::ZERO,
+            read_asked: Duration::ZERO,
             read_backoff: remote(),
             archived: None,
             delivery: Delivery::Locating,

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use kinesis_keeper::model::batch::{Compression, Format};
 use kinesis_keeper::model::key::Layout;
-use kinesis_keeper::model::ledger::{BatchBody, Body, GapBody, GapCause};
+use kinesis_keeper::model::ledger::{BatchBody, Body, GapCause};
 use kinesis_keeper::model::sequence::{Position, SequenceNumber};
-use kinesis_keeper::model::timestamp::Timestamp;
-use kinesis_keeper::testing::{Logged, ShardHistory};
+use kinesis_keeper::testing::{Change, ShardHistory, StoredObject};
 
 use crate::archive::{Archive, Lain, is_void};
 use crate::driver::Driver;
 use crate::keeper::{STREAM, keys};
-use crate::plan::{HOUR, SECOND};
 use crate::reader::{self, sha256};
 
 /// How often the things happened that a simulation is for.
@@ -35,10 +33,10 @@ pub struct Tally {
 pub struct Checked<'a> {
     pub shard: &'a ShardHistory,
     pub ledger: Vec<Lain>,
-    archived: BTreeMap<SequenceNumber, u64>,
+    pub archived: BTreeMap<SequenceNumber, u64>,
     /// Ranges of entries whose object never came before its lifetime was over.
-    expired_unseen: Vec<(SequenceNumber, SequenceNumber)>,
-    repaired: BTreeSet<SequenceNumber>,
+    pub expired_unseen: Vec<(SequenceNumber, SequenceNumber)>,
+    pub repaired: BTreeSet<SequenceNumber>,
 }
 
 macro_rules! ensure {
@@ -96,12 +94,6 @@ fn check_shard<'a>(
     let ended = checked.ledger.iter().filter(|lain| matches!(lain.entry.body, Body::End(_)));
     tally.ends += ended.count() as u64;
     Ok(checked)
-}
-
-/// Whether a record may be missing because it was trimmed before anybody could know: before the
-/// `begin` entry was put, or within the hour in which its first read counts as prompt.
-pub fn is_before_the_beginning(retention: Duration, begin: &Lain, logged: &Logged) -> bool {
-    begin.begins_at().is_none() && logged.written + retention < begin.at + HOUR + 10 * SECOND
 }
 
 fn repaired(archive: &Archive, shard: &ShardHistory) -> Result<BTreeSet<SequenceNumber>, String> {
@@ -200,7 +192,13 @@ impl Checked<'_> {
         for (index, lain) in self.ledger.iter().enumerate() {
             let Some(batch) = lain.batch() else { continue };
             let serial = lain.serial;
-            let hour = batch.first_arrival.hour().max(before.map_or(batch.first_arrival.hour(), |b| b.hour));
+            let own = batch.first_arrival.hour();
+            let hour = before.map_or(own, |before| own.max(before.hour));
+            // The key of a void is its own for good.
+            let taken = before.is_some_and(|before| {
+                archive.is_void(before) && before.first_sequence_number == batch.first_sequence_number
+            });
+            let hour = if taken { hour.next() } else { hour };
             ensure!(batch.hour == hour, "entry {serial} lies in {:?}, not in {hour:?}", batch.hour);
             let form = (Format::Envelope, Compression::Gzip);
             let key = |layout| {
@@ -248,13 +246,7 @@ impl Checked<'_> {
     }
 
     /// Whoever completes another's entry has waited for him.
-    fn waited(
-        &self,
-        driver: &Driver,
-        lain: &Lain,
-        change: &kinesis_keeper::testing::Change,
-        tally: &mut Tally,
-    ) -> Result<(), String> {
+    fn waited(&self, driver: &Driver, lain: &Lain, change: &Change, tally: &mut Tally) -> Result<(), String> {
         let writer = &change.object.writer;
         if *writer == lain.entry.host {
             return Ok(());
@@ -276,7 +268,7 @@ impl Checked<'_> {
         &self,
         lain: &Lain,
         batch: &BatchBody,
-        object: &kinesis_keeper::testing::StoredObject,
+        object: &StoredObject,
     ) -> Result<Vec<SequenceNumber>, String> {
         let content = reader::read(&object.bytes)?;
         ensure!(content.sha256 == batch.content_sha256, "content {}", content.sha256);
@@ -301,173 +293,6 @@ impl Checked<'_> {
         metadata(lain, batch, object)?;
         Ok(content.lines.into_iter().map(|line| line.number).collect())
     }
-
-    /// The gap that covers a record: its index in the ledger.
-    fn gap_over(&self, number: &SequenceNumber) -> Option<usize> {
-        (0..self.ledger.len()).find(|index| {
-            self.ledger[*index].gap().is_some_and(|gap| {
-                let end = gap.resumes_at.as_ref().or_else(|| self.next_first(*index));
-                gap.after.as_ref().is_none_or(|after| number > after) && end.is_none_or(|end| number < end)
-            })
-        })
-    }
-
-    /// The first record of the next batch that was archived.
-    fn next_first(&self, index: usize) -> Option<&SequenceNumber> {
-        let mut later = self.ledger[index + 1..].iter().filter_map(Lain::batch);
-        later
-            .find(|batch| self.archived.contains_key(&batch.first_sequence_number))
-            .map(|batch| &batch.first_sequence_number)
-    }
-
-    fn is_archived(&self, number: &SequenceNumber) -> bool {
-        self.archived.contains_key(number)
-            || self.expired_unseen.iter().any(|(first, last)| first <= number && number <= last)
-    }
-
-    /// Gaps are only where records are missing that could not be read.
-    fn gaps(&self, driver: &Driver, archive: &Archive, tally: &mut Tally) -> Result<(), String> {
-        for (index, lain) in self.ledger.iter().enumerate() {
-            if let Some(batch) = lain.batch().filter(|batch| archive.is_void(batch)) {
-                self.void_is_right(driver, archive, batch)?;
-            }
-            let Some(gap) = lain.gap() else { continue };
-            match gap.why {
-                GapCause::Trimmed => tally.trimmed_gaps += 1,
-                GapCause::Lost => tally.lost_gaps += 1,
-            }
-            tally.certain_gaps += u64::from(gap.certain);
-            let end = gap.resumes_at.as_ref().or_else(|| self.next_first(index));
-            let within = |number: &SequenceNumber| {
-                gap.after.as_ref().is_none_or(|after| number > after) && end.is_none_or(|end| number < end)
-            };
-            let missing = self.shard.records.iter().filter(|logged| {
-                let number = &logged.record.sequence_number;
-                within(number) && !self.is_archived(number)
-            });
-            ensure!(
-                !gap.certain || missing.count() > 0,
-                "the gap at {} is certain, and nothing is missing",
-                lain.serial
-            );
-            let untrimmed = !driver.plan.trims() && self.shard.deleted.is_none();
-            ensure!(
-                !untrimmed || self.is_late_first_read(lain, gap),
-                "nothing was ever trimmed, and a gap lies at {}",
-                lain.serial
-            );
-        }
-        Ok(())
-    }
-
-    /// A first read more than an hour after the `begin` entry may have missed something.
-    fn is_late_first_read(&self, lain: &Lain, gap: &GapBody) -> bool {
-        let begun = self.ledger[0].entry.written_at;
-        gap.after.is_none()
-            && !gap.certain
-            && gap.why == GapCause::Trimmed
-            && lain.at > begun + 59 * 60 * SECOND
-    }
-
-    fn void_is_right(&self, driver: &Driver, archive: &Archive, batch: &BatchBody) -> Result<(), String> {
-        let Some(void) = archive.object_of(batch) else { return Ok(()) };
-        let (first, last) = (&batch.first_sequence_number, &batch.last_sequence_number);
-        let gone = self.shard.records.iter().any(|logged| {
-            let number = &logged.record.sequence_number;
-            first <= number && number <= last && self.is_gone(driver, logged, void.at)
-        });
-        ensure!(gone, "a void lies under {} though all its records could be read", batch.key);
-        Ok(())
-    }
-
-    fn is_gone(&self, driver: &Driver, logged: &Logged, when: Timestamp) -> bool {
-        logged.written + driver.plan.stream.retention < when
-            || self.shard.deleted.is_some_and(|deleted| deleted <= when)
-    }
-
-    /// Every record that was ever written is archived once, or lies in a gap that is right.
-    fn every_record(&self, driver: &Driver, tally: &mut Tally) -> Result<(), String> {
-        tally.records += self.shard.records.len() as u64;
-        if let Some((number, times)) = self.archived.iter().find(|(_, times)| **times > 1) {
-            return Err(format!("{number} is archived {times} times"));
-        }
-        let Some(begin) = self.ledger.first() else { return Ok(()) };
-        let mut begun = begin.begins_at().is_none();
-        for logged in &self.shard.records {
-            begun |= begin.begins_at().is_some_and(|time| logged.record.arrival >= time);
-            let number = &logged.record.sequence_number;
-            if self.is_archived(number) || !begun {
-                continue;
-            }
-            tally.missing += 1;
-            if let Some(index) = self.gap_over(number) {
-                self.gap_is_right(driver, index, logged)?;
-            } else if self.shard.deleted.is_none() {
-                let early = is_before_the_beginning(driver.plan.stream.retention, begin, logged);
-                ensure!(early, "{number} of {} is lost without a gap", logged.written);
-            }
-        }
-        Ok(())
-    }
-
-    /// The missing record could not be read when the gap was decided, and who put it did not hold it.
-    fn gap_is_right(&self, driver: &Driver, index: usize, logged: &Logged) -> Result<(), String> {
-        let (lain, number) = (&self.ledger[index], &logged.record.sequence_number);
-        let Some(gap) = lain.gap() else { return Ok(()) };
-        let decided = match gap.resumes_at {
-            Some(_) => lain.at,
-            // What is trimmed while the next batch is awaited lies in the gap too.
-            None => self.ledger.get(index + 1).map_or_else(|| driver.world.now(), |next| next.at),
-        };
-        ensure!(
-            self.is_gone(driver, logged, decided),
-            "the gap at {} covers {number}, which could be read",
-            lain.serial
-        );
-        if gap.why == GapCause::Lost {
-            return Ok(());
-        }
-        let writer = driver.keepers.iter().find(|keeper| lain.entry.host.starts_with(keeper.plan.name));
-        let held = writer.is_some_and(|keeper| {
-            keeper.disk.sealed().iter().any(|sealed| self.holds(sealed, number) && sealed.event < lain.event)
-        });
-        ensure!(
-            !held,
-            "{} put the gap at {} over {number}, which it held sealed",
-            lain.entry.host,
-            lain.serial
-        );
-        Ok(())
-    }
-
-    fn holds(&self, sealed: &kinesis_keeper::testing::SealedRange, number: &SequenceNumber) -> bool {
-        sealed.shard == self.shard.shard.id
-            && sealed.created.as_seconds() == self.shard.created.as_seconds()
-            && sealed.first <= *number
-            && *number <= sealed.last
-    }
-
-    /// What was ever sealed on a disk that still lives is in the archive, or kept beside it.
-    fn everything_sealed(&self, driver: &Driver) -> Result<(), String> {
-        if self.ledger.is_empty() {
-            return Ok(());
-        }
-        for keeper in &driver.keepers {
-            for sealed in keeper.disk.sealed() {
-                for logged in &self.shard.records {
-                    let number = &logged.record.sequence_number;
-                    ensure!(
-                        !self.holds(&sealed, number)
-                            || self.is_archived(number)
-                            || self.repaired.contains(number),
-                        "{} sealed {number}, and it is neither archived nor under _repaired/",
-                        keeper.plan.name
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether the disk that an entry was put from still lives.
@@ -477,11 +302,7 @@ fn still_has_it(driver: &Driver, lain: &Lain) -> bool {
     writer.is_some_and(|keeper| keeper.disk_events.iter().all(|lost| *lost < lain.event))
 }
 
-fn metadata(
-    lain: &Lain,
-    batch: &BatchBody,
-    object: &kinesis_keeper::testing::StoredObject,
-) -> Result<(), String> {
+fn metadata(lain: &Lain, batch: &BatchBody, object: &StoredObject) -> Result<(), String> {
     ensure!(object.content_type == "application/gzip", "content type {}", object.content_type);
     let expected = [
         ("keeper-version", "1".to_owned()),

@@ -12,9 +12,9 @@ use kinesis_keeper::testing::{
 };
 
 use crate::archive::Archive;
-use crate::check::is_before_the_beginning;
 use crate::keeper::Keeper;
 use crate::plan::{HOUR, MINUTE, Plan, SECOND, between};
+use crate::records::is_before_the_beginning;
 
 /// The first instant of every run: close before midnight.
 pub const BEGINNING: Timestamp = Timestamp::from_seconds(1_795_300_000);

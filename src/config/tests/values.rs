@@ -42,6 +42,7 @@ fn a_start_is_a_word_or_a_time() {
 fn durations_keep_their_limits() {
     for (table, key, low, high, below, above) in [
         ("stream", "refresh", "1s", "1h", "999ms", "61m"),
+        ("stream", "poll", "200ms", "1m", "199ms", "61s"),
         ("batch", "max_age", "1s", "24h", "0s", "25h"),
         ("disk", "keep", "0s", "3650days", "", "11years"),
     ] {

@@ -1,0 +1,50 @@
+//! Traces that random seeds seldom meet, each written down: what happens, and what must come of it.
+
+mod keepers;
+mod outages;
+
+use kinesis_keeper::model::rules::Rules;
+
+/// A trace: fails with what went wrong.
+pub type Trace = fn(Rules) -> Result<(), String>;
+
+/// Every trace, by name.
+pub const ALL: &[(&str, Trace)] = &[
+    ("sealed_records_outlive_a_long_outage", outages::sealed_records_outlive_a_long_outage),
+    ("an_empty_reply_hides_nothing", outages::an_empty_reply_hides_nothing),
+    ("latest_and_a_reshard_in_the_first_minute", outages::latest_and_a_reshard_in_the_first_minute),
+    ("another_completes_an_entry", keepers::another_completes_an_entry),
+    ("an_entry_nobody_can_render_is_void", keepers::an_entry_nobody_can_render_is_void),
+    ("a_delayed_entry_lands_after_a_restart", keepers::a_delayed_entry_lands_after_a_restart),
+    ("a_delayed_object_lands_after_a_restart", keepers::a_delayed_object_lands_after_a_restart),
+    ("an_older_disk_is_restored", outages::an_older_disk_is_restored),
+    ("an_expired_object_is_never_put_again", keepers::an_expired_object_is_never_put_again),
+    ("covered_records_are_kept_until_seen", keepers::covered_records_are_kept_until_seen),
+    ("an_entry_that_matches_nothing_stops_the_shard", keepers::an_entry_that_matches_nothing_stops_the_shard),
+    ("a_lost_disk_asks_whether_anything_was_trimmed", outages::a_lost_disk_asks_whether_anything_was_trimmed),
+    ("a_hole_in_the_spool_is_read_first", outages::a_hole_in_the_spool_is_read_first),
+    ("records_under_anothers_gap_are_kept_aside", keepers::records_under_anothers_gap_are_kept_aside),
+    ("what_another_archived_is_cut_off", keepers::what_another_archived_is_cut_off),
+    ("a_blind_keeper_looks_before_it_tells_of_a_gap", keepers::a_blind_keeper_looks_before_it_tells_of_a_gap),
+    ("whoever_comes_back_announces_what_he_missed", keepers::whoever_comes_back_announces_what_he_missed),
+    ("records_in_memory_prove_nothing", outages::records_in_memory_prove_nothing),
+    ("another_began_when_our_first_record_was_gone", keepers::another_began_when_our_first_record_was_gone),
+    ("what_is_held_of_a_lost_entry_is_archived", keepers::what_is_held_of_a_lost_entry_is_archived),
+    ("two_stretches_from_one_record_lie_aside", keepers::two_stretches_from_one_record_lie_aside),
+    ("a_gone_shard_with_a_hole_is_closed", outages::a_gone_shard_with_a_hole_is_closed),
+];
+
+#[test]
+fn every_trace_ends_well() {
+    let mut failed = Vec::new();
+    let only = std::env::var("SIMULATION_TRACE").unwrap_or_default();
+    for (name, trace) in ALL.iter().filter(|(name, _)| name.contains(&only)) {
+        let result = std::panic::catch_unwind(|| trace(Rules::default()));
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(told)) => failed.push(format!("{name}: {told}")),
+            Err(_) => failed.push(format!("{name}: panicked")),
+        }
+    }
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+}

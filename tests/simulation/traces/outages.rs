@@ -1,0 +1,197 @@
+//! Traces of trimmed records, outages, reshards, and lost, restored or damaged disks.
+
+use std::path::Path;
+
+use kinesis_keeper::ledger::start::ConfiguredStart;
+use kinesis_keeper::model::rules::Rules;
+use kinesis_keeper::testing::Snapshot;
+
+use crate::check::ensure;
+use crate::plan::{HOUR, MINUTE, SECOND};
+use crate::script::{ADA, BOB, RETENTION, Script, objects, quiet, sealed};
+
+/// The store goes away for longer than retention; the keeper reads on, and is killed meanwhile.
+pub fn sealed_records_outlive_a_long_outage(rules: Rules) -> Result<(), String> {
+    for killed in [false, true] {
+        let mut s = Script::new(quiet(rules));
+        s.start(ADA);
+        s.write(3);
+        s.until("the first batch", |driver| objects(driver) == 1)?;
+        s.faults(ADA, |faults| faults.store_down = true);
+        s.write(3);
+        s.run(HOUR);
+        s.write(3);
+        s.until("two sealed", |driver| sealed(driver, ADA) == 2)?;
+        if killed {
+            s.kill(ADA);
+            s.run(2 * RETENTION);
+            s.start(ADA);
+            s.run(HOUR);
+        } else {
+            s.run(2 * RETENTION);
+        }
+        s.write(2);
+        let tally = s.settle()?;
+        ensure!(tally.missing == 0, "{tally:?}");
+    }
+    Ok(())
+}
+
+/// Records are in memory, empty replies follow, the process is killed; it comes back when the
+/// records are trimmed, and the empty replies are younger than retention.
+pub fn an_empty_reply_hides_nothing(rules: Rules) -> Result<(), String> {
+    let mut plan = quiet(rules);
+    plan.keepers[ADA].limits.max_age = 100 * HOUR;
+    let mut s = Script::new(plan);
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.run(30 * MINUTE);
+    s.write(2);
+    s.run(50 * MINUTE);
+    s.kill(ADA);
+    s.run(RETENTION - 40 * MINUTE);
+    s.start(ADA);
+    s.run(10 * MINUTE);
+    s.write(3);
+    let tally = s.settle()?;
+    ensure!(tally.missing == 2, "{tally:?}");
+    Ok(())
+}
+
+/// The disk is lost, and records were trimmed between what is archived and what can be read.
+pub fn a_lost_disk_asks_whether_anything_was_trimmed(rules: Rules) -> Result<(), String> {
+    for silent in [true, false] {
+        let mut plan = quiet(rules);
+        plan.stream.silent_trim = silent;
+        let mut s = Script::new(plan);
+        s.start(ADA);
+        s.write(3);
+        s.until("the first batch", |driver| objects(driver) == 1)?;
+        s.run(HOUR);
+        s.kill(ADA);
+        s.keeper(ADA).replace_disk(Snapshot::default());
+        s.write(2);
+        s.run(RETENTION - HOUR);
+        s.write(2);
+        s.run(2 * HOUR);
+        s.start(ADA);
+        let tally = s.settle()?;
+        ensure!(tally.missing == 2 && tally.trimmed_gaps == 1, "{tally:?}");
+    }
+    Ok(())
+}
+
+/// Records are in memory when reading stops for longer than retention; what was sealed last is gone.
+pub fn records_in_memory_prove_nothing(rules: Rules) -> Result<(), String> {
+    let mut plan = quiet(rules);
+    plan.keepers[ADA].limits.max_age = 100 * HOUR;
+    let mut s = Script::new(plan);
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.run(HOUR);
+    s.write(1);
+    s.run(10 * MINUTE);
+    s.faults(ADA, |faults| faults.stream_down = true);
+    s.write(2);
+    s.run(RETENTION - MINUTE);
+    s.write(2);
+    s.run(HOUR);
+    s.faults(ADA, |_| {});
+    s.run(HOUR);
+    let tally = s.settle()?;
+    ensure!(tally.missing <= 2, "{tally:?}");
+    Ok(())
+}
+
+/// The stream starts at `latest` and its only shard is split before anybody has listed it twice.
+pub fn latest_and_a_reshard_in_the_first_minute(rules: Rules) -> Result<(), String> {
+    let mut plan = quiet(rules);
+    plan.start = ConfiguredStart::Latest;
+    let mut s = Script::new(plan);
+    s.write(3);
+    s.run(MINUTE);
+    s.start(ADA);
+    s.start(BOB);
+    s.run(15 * SECOND);
+    s.write(1);
+    let parent = s.driver.stream.open_shards().remove(0);
+    s.driver.stream.split(&parent);
+    for shard in s.driver.stream.open_shards() {
+        s.driver.write(&shard);
+    }
+    s.run(3 * HOUR);
+    let tally = s.settle()?;
+    ensure!(tally.missing == 0 && tally.ends == 1, "{tally:?}");
+    Ok(())
+}
+
+/// A shard was read to its end into the spool; its first sealed batch is damaged, and it is gone.
+pub fn a_gone_shard_with_a_hole_is_closed(rules: Rules) -> Result<(), String> {
+    let mut s = Script::new(quiet(rules));
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.faults(ADA, |faults| faults.store_down = true);
+    s.write(6);
+    let parent = s.driver.stream.open_shards().remove(0);
+    s.driver.stream.split(&parent);
+    s.until("two batches and the end", |driver| sealed(driver, ADA) == 3)?;
+    s.kill(ADA);
+    let files = s.keeper(ADA).disk.files("spool");
+    let first = files.iter().find(|path| path.extension().is_some_and(|ext| ext == "json"));
+    let first = first.ok_or("no manifest")?.clone();
+    s.keeper(ADA).disk.damage(&first);
+    s.run(RETENTION + HOUR);
+    s.faults(ADA, |_| {});
+    s.start(ADA);
+    let tally = s.settle()?;
+    ensure!(tally.missing == 3 && tally.ends == 1, "{tally:?}");
+    Ok(())
+}
+
+/// Of two sealed batches the first is damaged: its records are read again before the second is put.
+pub fn a_hole_in_the_spool_is_read_first(rules: Rules) -> Result<(), String> {
+    let mut s = Script::new(quiet(rules));
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.faults(ADA, |faults| faults.store_down = true);
+    s.write(6);
+    s.until("two sealed", |driver| sealed(driver, ADA) == 2)?;
+    s.kill(ADA);
+    let files = s.keeper(ADA).disk.files("spool");
+    let first = files.iter().find(|path| path.extension().is_some_and(|ext| ext == "json"));
+    let first = first.ok_or("no manifest")?.clone();
+    s.keeper(ADA).disk.damage(Path::new(&first));
+    s.faults(ADA, |_| {});
+    s.start(ADA);
+    s.run(HOUR);
+    let tally = s.settle()?;
+    ensure!(tally.missing == 0, "{tally:?}");
+    Ok(())
+}
+
+/// A copy of the disk, with sealed records on it, is put back when they have long been archived.
+pub fn an_older_disk_is_restored(rules: Rules) -> Result<(), String> {
+    let mut s = Script::new(quiet(rules));
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.faults(ADA, |faults| faults.store_down = true);
+    s.write(5);
+    s.until("two sealed", |driver| sealed(driver, ADA) == 2)?;
+    let copy = s.keeper(ADA).disk.snapshot();
+    s.faults(ADA, |_| {});
+    s.write(4);
+    s.until("all archived", |driver| objects(driver) >= 4 && sealed(driver, ADA) == 0)?;
+    s.kill(ADA);
+    s.keeper(ADA).replace_disk(copy);
+    s.start(ADA);
+    s.write(2);
+    s.run(HOUR);
+    let tally = s.settle()?;
+    ensure!(tally.missing == 0 && s.gaps() == 0, "{tally:?}");
+    Ok(())
+}
