@@ -2,6 +2,7 @@ use aws_sdk_kinesis::types::{ChildShard, Record, SequenceNumberRange};
 use aws_smithy_types::Blob;
 
 use super::*;
+use crate::aws::scripted::{Answer, Scripted};
 
 fn shard(range: (&str, &str), ending: Option<&str>) -> types::Shard {
     let keys = types::HashKeyRange::builder().starting_hash_key(range.0).ending_hash_key(range.1);
@@ -69,4 +70,37 @@ fn the_end_of_a_shard_names_its_children() {
 fn a_reply_that_does_not_say_how_far_behind_it_is_is_no_reply() {
     let output = GetRecordsOutput::builder().set_records(Some(vec![])).next_shard_iterator("next");
     assert!(reply(output.build().unwrap()).unwrap_err().contains("MillisBehindLatest"));
+}
+
+/// A clock that goes on by a second at each look.
+struct Ticking(std::sync::atomic::AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(3600)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_thousand_shards_that_look_at_the_stream_at_once_share_one_description() {
+    const SUMMARY: &str = r#"{"StreamDescriptionSummary":{"StreamName":"s","StreamARN":"arn:aws:kinesis:eu-west-1:123456789012:stream/s","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1700000000,"EnhancedMonitoring":[],"OpenShardCount":1}}"#;
+    let server = Scripted::new(vec![Answer(200, &[], SUMMARY), Answer(200, &[], SUMMARY)]);
+    let clock = Arc::new(Ticking(1.into()));
+    let stream = KinesisStream::new(&server.clients, server.blocking(), clock, StreamName::Name("s".into()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let looks: Vec<_> = (0..1000).map(|_| Box::pin(stream.look(Duration::ZERO))).collect();
+        for look in looks {
+            assert_eq!(look.await.unwrap().value.status, StreamStatus::Active);
+        }
+        assert_eq!(server.asked().len(), 1);
+        // Who asks later needs to know how it is then.
+        let later = stream.clock.monotonic();
+        assert!(stream.look(later).await.is_ok());
+        assert_eq!(server.asked().len(), 2);
+    });
 }
