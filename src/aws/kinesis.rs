@@ -304,10 +304,14 @@ fn raw(record: types::Record) -> Result<RawRecord, String> {
     })
 }
 
-/// Whole milliseconds, rounded down; the epoch for what no calendar holds.
+/// Whole milliseconds, rounded down; the epoch for what the archive's form of a time cannot hold.
 fn timestamp(time: &DateTime) -> Timestamp {
-    Timestamp::from_millis(time.to_millis().unwrap_or(0))
+    let time = time.to_millis().map_or(Timestamp::EPOCH, Timestamp::from_millis);
+    if (Timestamp::EPOCH..=Timestamp::LATEST).contains(&time) { time } else { Timestamp::EPOCH }
 }
+
+#[cfg(any(test, feature = "testing"))]
+pub mod canned;
 
 #[cfg(test)]
 mod tests;
