@@ -304,9 +304,12 @@ fn raw(record: types::Record) -> Result<RawRecord, String> {
     })
 }
 
-/// Whole milliseconds, rounded down; the epoch for what the archive's form of a time cannot hold.
+/// Whole milliseconds; the epoch for what the archive's form of a time cannot hold.
 fn timestamp(time: &DateTime) -> Timestamp {
-    let time = time.to_millis().map_or(Timestamp::EPOCH, Timestamp::from_millis);
+    // Kinesis writes milliseconds as a fraction of a second. Read as a binary number, that lies a little above
+    // or below what is meant, so rounding down would make a millisecond less of every second one.
+    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
+    let time = i64::try_from(millis).map_or(Timestamp::EPOCH, Timestamp::from_millis);
     if (Timestamp::EPOCH..=Timestamp::LATEST).contains(&time) { time } else { Timestamp::EPOCH }
 }
 

@@ -53,7 +53,7 @@ fn hold_aggregate(data: &[u8]) {
         assert_eq!(line.explicit_hash_key.as_deref(), user.explicit_hash_key);
         assert_eq!(line.data, user.data);
     }
-    lines.iter().for_each(hold_record);
+    hold_records(&lines);
 }
 
 /// The decoder of replies: `data` as an answer of the service, good or bad, and as what an answer is made of.
@@ -64,7 +64,8 @@ pub fn reply(canned: &Canned, data: &[u8]) {
             let read: Vec<&[u8]> = reply.records.iter().map(|record| &record.data[..]).collect();
             assert_eq!(read, payloads, "another reader of JSON sees other payloads");
         }
-        reply.records.iter().for_each(|record| hold_record(&owned(&record.as_archived())));
+        let lines: Vec<_> = reply.records.iter().map(|record| owned(&record.as_archived())).collect();
+        hold_records(&lines);
     }
     let (body, records) = answer_of(data);
     let reply = canned.records(200, &body).expect("a valid answer");
@@ -119,7 +120,7 @@ pub fn line(data: &[u8]) {
     hold_file(&gzip(data));
     let (key, payload) = data.split_at(data.len().min(data.first().map_or(0, |len| usize::from(len % 16))));
     let key = String::from_utf8_lossy(key).into_owned();
-    hold_record(&OwnedRecord {
+    hold_records(&[OwnedRecord {
         sequence_number: number(data.len() as u64),
         sub_sequence_number: data.last().map(|last| u64::from(*last)),
         arrival: Timestamp::from_millis(data.len() as i64),
@@ -127,20 +128,20 @@ pub fn line(data: &[u8]) {
         partition_key: Some(key),
         outside_hash_range: data.len() % 2 == 1,
         data: payload.to_vec(),
-    });
+    }]);
 }
 
 /// Where every line of a file is read, the file is whole and its lines come back, line by line and all at once.
 fn hold_file(file: &[u8]) {
     let mut reader = LineReader::new(file);
-    let (mut writer, mut text) = (BatchWriter::new(1), Vec::new());
+    let (mut writer, mut text, mut records) = (BatchWriter::new(1), Vec::new(), Vec::new());
     loop {
         match reader.next_line() {
             Ok(Some(line)) => {
                 if let Ok(record) = parse_line(line.text) {
                     assert_eq!(record.sequence_number, line.sequence_number);
                     assert_eq!(record.arrival, line.arrival);
-                    hold_record(&record);
+                    records.push(record);
                 }
                 text.extend_from_slice(line.text);
                 writer.append_line(&line);
@@ -151,6 +152,7 @@ fn hold_file(file: &[u8]) {
             }
         }
     }
+    hold_records(&records);
     let Some(finished) = writer.finish() else {
         return assert!(inspect(file).is_err(), "a file without a line is no object");
     };
@@ -161,14 +163,17 @@ fn hold_file(file: &[u8]) {
     }
 }
 
-/// A record that is written comes back as it was.
-fn hold_record(record: &OwnedRecord) {
+/// Records that are written come back as they were.
+fn hold_records(records: &[OwnedRecord]) {
     let mut writer = BatchWriter::new(1);
-    writer.append(&record.as_archived());
-    let file = writer.finish().expect("it holds a record").parts.concat();
+    records.iter().for_each(|record| writer.append(&record.as_archived()));
+    let Some(finished) = writer.finish() else { return };
+    let file = finished.parts.concat();
     let mut reader = LineReader::new(file.as_slice());
-    let line = reader.next_line().expect("a line that was written").expect("a line");
-    assert_eq!(parse_line(line.text).expect("a line that was written"), *record);
+    for record in records {
+        let line = reader.next_line().expect("a line that was written").expect("a line");
+        assert_eq!(parse_line(line.text).expect("a line that was written"), *record);
+    }
     assert!(reader.next_line().expect("the end of a whole file").is_none());
 }
 
