@@ -71,16 +71,16 @@ fn mutated(corpus: &[(String, Vec<u8>)], random: &mut fastrand::Rng) -> Vec<u8> 
 
 #[test]
 fn the_decoder_of_aggregates_neither_panics_nor_loses_a_byte() {
-    replay("aggregate", 10_000, aggregate);
+    replay("aggregate", 30_000, aggregate);
 }
 
 #[test]
 fn the_decoder_of_replies_neither_panics_nor_loses_a_byte() {
     let canned = Canned::new().unwrap();
-    replay("reply", 2_000, |data| reply(&canned, data));
+    replay("reply", 600, |data| reply(&canned, data));
 }
 
 #[test]
 fn the_readers_of_the_archive_neither_panic_nor_lose_a_byte() {
-    replay("line", 500, line);
+    replay("line", 300, line);
 }
