@@ -15,7 +15,7 @@ const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 /// The length of the MD5 that it ends with.
 const MD5_LEN: usize = 16;
 
-/// The protobuf message within an aggregate (proto2; unknown fields are passed over).
+/// The protobuf message within an aggregate (proto2), without what no producer writes.
 #[derive(Clone, PartialEq, Message)]
 struct AggregatedRecord {
     #[prost(string, repeated, tag = "1")]
@@ -74,7 +74,7 @@ pub fn for_each_user_record(
     }
 }
 
-/// The aggregate in a payload, if it is one: magic, checksum and protobuf are right.
+/// The aggregate in a payload, if it is one: magic, checksum and protobuf are right, and all of it is understood.
 fn decode(data: &Bytes) -> Option<AggregatedRecord> {
     let body = data.strip_prefix(&MAGIC)?;
     let (message, sum) = body.split_last_chunk::<MD5_LEN>()?;
@@ -82,7 +82,10 @@ fn decode(data: &Bytes) -> Option<AggregatedRecord> {
         return None;
     }
     // As `Bytes`, so that the user records' payloads are borrowed and not copied.
-    AggregatedRecord::decode(data.slice_ref(message)).ok()
+    let aggregate = AggregatedRecord::decode(data.slice_ref(message)).ok()?;
+    // What it holds beyond the fields above (tags, a payload given twice, a later version's fields) has no
+    // place in a line, and would be lost if it were split.
+    (aggregate.encoded_len() == message.len()).then_some(aggregate)
 }
 
 /// All user records of an aggregate; `None` if it has none, or any of them is not sound.

@@ -6,6 +6,7 @@
 mod bucket;
 mod crash;
 mod disk;
+pub mod fuzz;
 mod kill;
 mod notice;
 mod store;

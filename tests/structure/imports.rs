@@ -18,12 +18,12 @@ pub const ROWS: [Row; 18] = [
     row("main", &["commands", "config", "logging", "error"]),
     row("lib", &[]),
     row("commands", &["aws", "config", "logging", "supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
-    // Implements ports, and is known to the commands alone.
+    // Fakes of the ports, and what the fuzzers call; the product is compiled without it.
+    row("testing", &["aws", "supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
+    // Implements ports, and is known to the commands alone (and to the fuzzers, which feed it).
     row("aws", &["ports", "model", "stop", "retry", "error"]),
     row("logging", &["config", "model", "error"]),
     row("config", &["model", "error"]),
-    // Fakes of the ports; the product is compiled without it.
-    row("testing", &["supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     row("supervisor", &["metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     // Stands beside the shard: neither knows the other, and the supervisor hands one the other's meter.
     row("metrics", &["ports", "model", "stop", "error"]),

@@ -86,12 +86,18 @@ fn user_records_come_out_in_order_with_their_own_keys() {
 
 #[test]
 fn the_wire_form_is_the_producer_librarys() {
-    // Written byte by byte: table entry "a", then a record {key 0, data "hi", a tag} and a field unknown to us.
-    let message = b"\x0a\x01a\x1a\x0d\x08\x00\x1a\x02hi\x22\x05\x0a\x01k\x12\x00\xa2\x06\x03new".as_slice();
-    let all = expand_in(&raw(seal(message)), HashKeyRange::WHOLE);
+    // Written byte by byte: table entry "a", then a record {key 0, data "hi"}.
+    let all = expand_in(&raw(seal(b"\x0a\x01a\x1a\x06\x08\x00\x1a\x02hi")), HashKeyRange::WHOLE);
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].sub_sequence_number, Some(0));
     assert_eq!(all[0].data, b"hi");
+}
+
+#[test]
+fn an_aggregate_that_holds_more_than_its_lines_can_say_is_ordinary() {
+    assert_ordinary(seal(b"\x0a\x01a\x1a\x0d\x08\x00\x1a\x02hi\x22\x05\x0a\x01k\x12\x00"), "a tag");
+    assert_ordinary(seal(b"\x0a\x01a\x1a\x06\x08\x00\x1a\x02hi\xa2\x06\x03new"), "an unknown field");
+    assert_ordinary(seal(b"\x0a\x01a\x1a\x0a\x08\x00\x1a\x02hi\x1a\x02ho"), "two payloads of one record");
 }
 
 #[test]
