@@ -33,8 +33,9 @@ struct UserRecord {
     partition_key_index: Option<u64>,
     #[prost(uint64, optional, tag = "2")]
     explicit_hash_key_index: Option<u64>,
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    data: Option<Bytes>,
+    /// One. Repeated here, to see when there are more: the first ones would be lost.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    data: Vec<Bytes>,
 }
 
 /// A user record with its keys looked up and its hash key known.
@@ -74,7 +75,8 @@ pub fn for_each_user_record(
     }
 }
 
-/// The aggregate in a payload, if it is one: magic, checksum and protobuf are right, and all of it is understood.
+/// The aggregate in a payload, if it is one: magic, checksum and protobuf are right. Fields that are not
+/// known are passed over, as protobuf demands: no user record lies in them.
 fn decode(data: &Bytes) -> Option<AggregatedRecord> {
     let body = data.strip_prefix(&MAGIC)?;
     let (message, sum) = body.split_last_chunk::<MD5_LEN>()?;
@@ -82,10 +84,7 @@ fn decode(data: &Bytes) -> Option<AggregatedRecord> {
         return None;
     }
     // As `Bytes`, so that the user records' payloads are borrowed and not copied.
-    let aggregate = AggregatedRecord::decode(data.slice_ref(message)).ok()?;
-    // What it holds beyond the fields above (tags, a payload given twice, a later version's fields) has no
-    // place in a line, and would be lost if it were split.
-    (aggregate.encoded_len() == message.len()).then_some(aggregate)
+    AggregatedRecord::decode(data.slice_ref(message)).ok()
 }
 
 /// All user records of an aggregate; `None` if it has none, or any of them is not sound.
@@ -110,7 +109,7 @@ fn expand_one<'a>(
         Some(decimal) => decimal.parse().ok()?,
         None => hash_key_of(partition_key),
     };
-    let data = user.data.as_deref()?;
+    let [data] = user.data.as_slice() else { return None };
     Some(Expanded { partition_key, explicit_hash_key, outside: !range.contains(hash_key), data })
 }
 

@@ -1,6 +1,6 @@
 //! KPL aggregates as their producer sees them: an encoding's other side, written without the product's decoder.
 //!
-//! Strict: what it does not expect it does not understand. So what it understands is all that there is.
+//! Passes over fields that it does not know, and understands no record with two payloads.
 
 use md5::{Digest, Md5};
 
@@ -24,7 +24,7 @@ pub(super) fn message(data: &[u8]) -> Option<&[u8]> {
     Some(message)
 }
 
-/// The user records of a message in which there is nothing else.
+/// The user records of a message.
 pub(super) fn users(mut message: &[u8]) -> Option<Vec<User<'_>>> {
     let (mut keys, mut hash_keys, mut records) = (Vec::new(), Vec::new(), Vec::new());
     while !message.is_empty() {
@@ -32,7 +32,8 @@ pub(super) fn users(mut message: &[u8]) -> Option<Vec<User<'_>>> {
             (1, Value::Bytes(key)) => keys.push(std::str::from_utf8(key).ok()?),
             (2, Value::Bytes(key)) => hash_keys.push(std::str::from_utf8(key).ok()?),
             (3, Value::Bytes(record)) => records.push(indexed(record)?),
-            (_, Value::Bytes(_) | Value::Number(_)) => return None,
+            (1..=3, Value::Number(_) | Value::Other) => return None,
+            (_, Value::Bytes(_) | Value::Number(_) | Value::Other) => {}
         }
     }
     let index = |index: u64| usize::try_from(index).ok();
@@ -50,14 +51,12 @@ pub(super) fn users(mut message: &[u8]) -> Option<Vec<User<'_>>> {
 fn indexed(mut record: &[u8]) -> Option<(u64, Option<u64>, &[u8])> {
     let (mut key, mut hash_key, mut data) = (None, None, None);
     while !record.is_empty() {
-        let twice = match field(&mut record)? {
-            (1, Value::Number(index)) => key.replace(index).is_some(),
-            (2, Value::Number(index)) => hash_key.replace(index).is_some(),
-            (3, Value::Bytes(bytes)) => data.replace(bytes).is_some(),
-            (_, Value::Bytes(_) | Value::Number(_)) => return None,
-        };
-        if twice {
-            return None;
+        match field(&mut record)? {
+            (1, Value::Number(index)) => key = Some(index),
+            (2, Value::Number(index)) => hash_key = Some(index),
+            (3, Value::Bytes(bytes)) if data.is_none() => data = Some(bytes),
+            (1..=3, Value::Bytes(_) | Value::Number(_) | Value::Other) => return None,
+            (_, Value::Bytes(_) | Value::Number(_) | Value::Other) => {}
         }
     }
     Some((key?, hash_key, data?))
@@ -66,6 +65,8 @@ fn indexed(mut record: &[u8]) -> Option<(u64, Option<u64>, &[u8])> {
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
+    /// Of a fixed length, or a group: nothing that an aggregate knows.
+    Other,
 }
 
 /// Takes a field with its number off the front.
@@ -79,9 +80,30 @@ fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
             *message = rest;
             Value::Bytes(bytes)
         }
+        1 => skip(message, 8)?,
+        5 => skip(message, 4)?,
+        3 => group(message, tag >> 3)?,
         _ => return None,
     };
     Some((tag >> 3, value))
+}
+
+fn skip<'a>(message: &mut &'a [u8], len: usize) -> Option<Value<'a>> {
+    *message = message.split_at_checked(len)?.1;
+    Some(Value::Other)
+}
+
+/// A group ends with a tag of its own number; groups may lie within groups.
+fn group<'a>(message: &mut &'a [u8], number: u64) -> Option<Value<'a>> {
+    loop {
+        let mut ahead = *message;
+        let tag = varint(&mut ahead)?;
+        if tag & 7 == 4 {
+            *message = ahead;
+            return (tag >> 3 == number).then_some(Value::Other);
+        }
+        field(message)?;
+    }
 }
 
 fn varint(message: &mut &[u8]) -> Option<u64> {
