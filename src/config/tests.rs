@@ -52,6 +52,7 @@ fn only_a_name_and_a_bucket_are_required() {
             region: None,
             start: Start::TrimHorizon,
             refresh: Duration::from_secs(60),
+            consumer: Consumer::Polling,
             deaggregate: true,
         },
         batch: Batch {

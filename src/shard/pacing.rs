@@ -7,9 +7,18 @@ use crate::model::metric::{Counter, Gauge, Service};
 use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
 use crate::retry::jitter;
 
+/// The least time between two looks at a subscription that had nothing: what wakes a shard's
+/// thread, however often, makes it look no more than twenty times a second.
+const LEAST_LOOK: Duration = Duration::from_millis(50);
+
 impl ShardWorker {
     /// When the next call may be made: what a reply cost is paid first.
     pub(super) fn pace(&mut self, reply: &Reply) {
+        if reply.pushed {
+            // There may be more already; the service paces itself.
+            self.read_due = self.monotonic();
+            return;
+        }
         let pacing = self.setup.settings.pacing;
         let paid = Duration::from_secs_f64(reply.bytes as f64 / pacing.bytes_per_second.max(1) as f64);
         let caught_up = reply.millis_behind_latest == 0;
@@ -19,6 +28,14 @@ impl ShardWorker {
             pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64())
         };
         self.read_due = self.monotonic() + wait.max(paid);
+    }
+
+    /// A subscription has nothing now. The next look is due at once (the shard is not stuck), and
+    /// happens after `wait`, or when a nudge says that there is something.
+    pub(super) fn nothing_yet(&mut self, wait: Duration) -> Activity {
+        let now = self.monotonic();
+        self.read_due = now + LEAST_LOOK;
+        Activity::NotBefore(now + wait.max(LEAST_LOOK))
     }
 
     pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {
@@ -47,7 +64,7 @@ impl ShardWorker {
                 self.forget_iterators();
                 return Activity::Acted;
             }
-            StreamErrorKind::InvalidArgument => self.forget_iterators(),
+            StreamErrorKind::InvalidArgument | StreamErrorKind::PositionRefused => self.forget_iterators(),
             StreamErrorKind::NotFound => return self.stream_is_gone(error),
             StreamErrorKind::Throttled
             | StreamErrorKind::KmsThrottled

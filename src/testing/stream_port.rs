@@ -134,7 +134,9 @@ impl StreamOf {
         let bytes = records.iter().map(|record| record.data.len() as u64).sum();
         let ended = log.shard.closed && to == log.records.len() && !empty;
         let next_iterator = if ended { None } else { Some(self.issue(log, to)) };
-        Reply { records, next_iterator, millis_behind_latest: behind, children: Vec::new(), bytes }
+        let complete_to = self.trouble.world.date() - Duration::from_millis(behind);
+        let (children, pushed) = (Vec::new(), false);
+        Reply { records, next_iterator, millis_behind_latest: behind, children, bytes, complete_to, pushed }
     }
 
     /// `it/{creation}/{shard}/{index}/{issued}`; opaque to the keeper.
