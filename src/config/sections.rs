@@ -7,8 +7,8 @@ use super::error::Problem;
 use super::file::Known;
 use super::file::{File, Section, document};
 use super::{
-    Archive, Aws, Batch, Checkpoint, CheckpointStore, Config, Consumer, Disk, Log, LogFormat, LogLevel, LogTarget,
-    Metrics, Notices, Start, Stream, value,
+    Archive, Aws, Batch, Checkpoint, CheckpointStore, Config, Consumer, Disk, Log, LogFormat, LogLevel,
+    LogTarget, Metrics, Notices, Start, Stream, value,
 };
 use crate::model::batch::{Compression, Format, Limits};
 use crate::model::key::{Layout, Prefix};

@@ -83,11 +83,6 @@ impl Consumer {
         creations.changed |= first != created;
     }
 
-    /// Its ARN, if it is known.
-    pub(super) fn arn(&self) -> Option<String> {
-        locked(&self.ready).as_ref().map(|ready| ready.arn.clone())
-    }
-
     /// The ARN was refused: this consumer is gone.
     pub(super) fn forget(&self, arn: &str) {
         let mut ready = locked(&self.ready);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::subscription::{Event, Subscription};
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::ShardId;
-use crate::ports::{IteratorStart, Served, Reply, StreamErrorKind};
+use crate::ports::{IteratorStart, Reply, Served, StreamErrorKind};
 use crate::retry::jitter;
 
 /// AWS takes one SubscribeToShard a second of each consumer and shard.

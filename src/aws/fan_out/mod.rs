@@ -30,9 +30,7 @@ use super::blocking::Blocking;
 use super::clients::Clients;
 use super::kinesis::{KinesisStream, StreamName};
 use crate::model::shard::{Shard, ShardId, StreamDescription};
-use crate::ports::{
-    Clock, IteratorStart, Received, Reply, Served, Stream, StreamError, StreamErrorKind,
-};
+use crate::ports::{Clock, IteratorStart, Received, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
 
 /// Shards that share a connection. One HTTP/2 connection carries about a hundred streams and has one
@@ -155,8 +153,7 @@ impl FanOut {
         line.calls(self.now());
         let start = line.subscribe_from();
         let to = (consumer.arn.as_str(), &line.shard, &start);
-        let opened =
-            Subscription::open(&self.polling, &self.lane(line.lane), &*self.clock, to, stop);
+        let opened = Subscription::open(&self.polling, &self.lane(line.lane), &*self.clock, to, stop);
         let now = self.now();
         match opened {
             Ok(subscription) => {
@@ -201,9 +198,7 @@ impl FanOut {
                 line.event_came(now, began);
                 self.take(line, *event, stop)
             }
-            Look::Nothing if silent < SILENCE => {
-                Ok(Received::NothingYet((SILENCE - silent).min(LOOK_AGAIN)))
-            }
+            Look::Nothing if silent < SILENCE => Ok(Received::NothingYet((SILENCE - silent).min(LOOK_AGAIN))),
             Look::Nothing => {
                 let message = format!("the subscription was silent for {} s", silent.as_secs());
                 let error = StreamError { call: CALL, kind: StreamErrorKind::NoAnswer, message };
@@ -221,8 +216,7 @@ impl FanOut {
                 self.failed(line, error, stop)
             }
             Look::Failed(error) if error.kind == StreamErrorKind::NotFound => {
-                let arn = self.consumer.arn();
-                let error = self.consumer_is_gone(&arn.unwrap_or_default(), error);
+                let error = self.consumer_is_gone(&subscription.arn.clone(), error);
                 self.failed(line, error, stop)
             }
             Look::Failed(error) => self.failed(line, error, stop),
@@ -297,7 +291,9 @@ impl FanOut {
                 Ok(true)
             }
             Ok(Tried::NotYet(_)) => Ok(false),
-            Err(error) if matches!(error.kind, StreamErrorKind::InvalidArgument | StreamErrorKind::Stopped) => {
+            Err(error)
+                if matches!(error.kind, StreamErrorKind::InvalidArgument | StreamErrorKind::Stopped) =>
+            {
                 Err(error)
             }
             Err(error) => {

@@ -71,6 +71,8 @@ impl Times {
 pub(super) struct Subscription {
     receiver: EventReceiver<SubscribeToShardEventStream, EventError>,
     times: Times,
+    /// The consumer's.
+    pub(super) arn: String,
     /// When it began.
     pub(super) began: Duration,
     /// Since when it was found to bring nothing; `None`: it brought something since.
@@ -117,10 +119,10 @@ impl Subscription {
             .send();
         let output = stream.call(CALL, SUBSCRIBE_DEADLINE, stop, sending)?;
         let answered = clock.monotonic();
-        let times =
-            Times { date: date.get().unwrap_or_else(|| clock.now()), sent, answered, empty_at: None };
+        let times = Times { date: date.get().unwrap_or_else(|| clock.now()), sent, answered, empty_at: None };
         let receiver = output.event_stream;
-        Ok(Self { receiver, times, began: answered, empty_since: None, has_brought: false })
+        let arn = consumer_arn.to_owned();
+        Ok(Self { receiver, times, arn, began: answered, empty_since: None, has_brought: false })
     }
 
     /// Takes one event if one is there. Nothing is received between two looks, so that HTTP/2's

@@ -69,5 +69,9 @@ fn the_end_of_a_shard_names_its_children() {
 #[test]
 fn a_reply_that_does_not_say_how_far_behind_it_is_is_no_reply() {
     let output = GetRecordsOutput::builder().set_records(Some(vec![])).next_shard_iterator("next");
-    assert!(reply(output.build().unwrap(), Timestamp::from_seconds(1_700_000_002)).unwrap_err().contains("MillisBehindLatest"));
+    assert!(
+        reply(output.build().unwrap(), Timestamp::from_seconds(1_700_000_002))
+            .unwrap_err()
+            .contains("MillisBehindLatest")
+    );
 }
