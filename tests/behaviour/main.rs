@@ -14,6 +14,7 @@ mod support;
 
 mod checker;
 mod exactly_once;
+mod fan_out;
 mod harness;
 mod limits;
 mod memory;

@@ -49,8 +49,10 @@ type Answer = (u16, Value);
 
 #[derive(Default)]
 struct State {
-    /// By operation: those for once, then the last for good.
-    answers: HashMap<&'static str, VecDeque<Answer>>,
+    /// By operation.
+    answers: HashMap<&'static str, Answer>,
+    /// The answers to the next calls, before those.
+    once: HashMap<&'static str, VecDeque<Answer>>,
     asked: Vec<(String, Value)>,
     pipes: VecDeque<Pipe>,
     held: Option<&'static str>,
@@ -97,18 +99,17 @@ impl Peer {
 
     /// From now on this is the answer.
     pub(super) fn answer(&self, operation: &'static str, answer: Value) {
-        self.state.0.lock().unwrap().answers.insert(operation, VecDeque::from([(200, answer)]));
+        self.state.0.lock().unwrap().answers.insert(operation, (200, answer));
     }
 
     /// From now on the operation is refused.
     pub(super) fn refuse(&self, operation: &'static str, code: &str) {
-        let answers = VecDeque::from([refusal(code)]);
-        self.state.0.lock().unwrap().answers.insert(operation, answers);
+        self.state.0.lock().unwrap().answers.insert(operation, refusal(code));
     }
 
     /// The next call is refused; the others are answered as before.
     pub(super) fn refuse_once(&self, operation: &'static str, code: &str) {
-        self.state.0.lock().unwrap().answers.entry(operation).or_default().push_front(refusal(code));
+        self.state.0.lock().unwrap().once.entry(operation).or_default().push_back(refusal(code));
     }
 
     /// From now on the operation is not refused any more: a subscription is taken.
@@ -200,6 +201,12 @@ impl Pipe {
         self.chunk(&frame(&[(":message-type", "event"), (":event-type", "SubscribeToShardEvent")], event));
     }
 
+    /// Two events in one piece.
+    pub(super) fn events(&self, events: [&Value; 2]) {
+        let headers = [(":message-type", "event"), (":event-type", "SubscribeToShardEvent")];
+        self.chunk(&events.map(|event| frame(&headers, event)).concat());
+    }
+
     /// An error between the events; it is the last frame.
     pub(super) fn exception(&self, code: &str) {
         let headers = [(":message-type", "exception"), (":exception-type", code)];
@@ -276,11 +283,8 @@ fn serve(connection: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()>
     state.asked.push((operation.clone(), serde_json::from_slice(&body).ok()?));
     shared.1.notify_all();
     state = shared.1.wait_while(state, |state| state.held == Some(operation.as_str())).unwrap();
-    let answers = state.answers.get_mut(operation.as_str());
-    let answer = answers.and_then(|answers| {
-        let last = answers.len() == 1 && !(operation == "SubscribeToShard" && answers[0].0 == 200);
-        if last { answers.front().cloned() } else { answers.pop_front() }
-    });
+    let once = state.once.get_mut(operation.as_str()).and_then(VecDeque::pop_front);
+    let answer = once.or_else(|| state.answers.get(operation.as_str()).cloned());
     let mut out = connection;
     let Some((status, answer)) = answer else {
         let head = format!(
