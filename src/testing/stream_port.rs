@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{Shard, ShardId, StreamDescription};
 use crate::model::timestamp::Timestamp;
-use crate::ports::{IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
+use crate::ports::{IteratorStart, Received, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
 
 /// After this long AWS refuses an iterator.
@@ -230,6 +230,19 @@ impl Stream for StreamOf {
             });
             reply
         })
+    }
+
+    /// Where replies are pushed, there may be none yet.
+    fn receive(&self, shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Received, StreamError> {
+        let pushes = self.trouble.faults().nothing_yet > 0.0;
+        if self.trouble.happens(|faults| faults.nothing_yet) {
+            return Ok(Received::NothingYet(Duration::from_millis(
+                self.trouble.draw(|random| random.u64(0..5000)),
+            )));
+        }
+        let mut reply = self.records(shard, iterator, stop)?;
+        reply.value.pushed = pushes;
+        Ok(Received::Reply(reply))
     }
 }
 
