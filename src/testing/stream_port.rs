@@ -241,7 +241,8 @@ impl Stream for StreamOf {
             )));
         }
         let mut reply = self.records(shard, iterator, stop)?;
-        reply.value.pushed = pushes;
+        // Nothing pushes empty replies without end.
+        reply.value.pushed = pushes && !reply.value.records.is_empty();
         Ok(Received::Reply(reply))
     }
 }

@@ -29,7 +29,7 @@ impl Ferrokinesis {
         };
         runtime.spawn(async move {
             let (kinesis, _store) = ferrokinesis::create_app(options);
-            let app = kinesis.layer(from_fn(|request, next| named(request, next)));
+            let app = kinesis.layer(from_fn(named));
             let _ = ferrokinesis::serve_plain_http(listener, app, std::future::pending()).await;
         });
         Self { endpoint, runtime: Some(runtime) }

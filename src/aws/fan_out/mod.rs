@@ -264,13 +264,14 @@ impl FanOut {
             return Err(error);
         }
         self.poll_from_now_on(line, &error.message);
-        match error.kind {
-            // The worker has to look before anything more is read.
+        // Of these the worker has to know before anything more is read.
+        let for_the_worker = matches!(
+            error.kind,
             StreamErrorKind::InvalidArgument
-            | StreamErrorKind::PositionRefused
-            | StreamErrorKind::ExpiredIterator => Err(error),
-            _ => self.poll(line, stop),
-        }
+                | StreamErrorKind::PositionRefused
+                | StreamErrorKind::ExpiredIterator
+        );
+        if for_the_worker { Err(error) } else { self.poll(line, stop) }
     }
 
     fn poll_from_now_on(&self, line: &mut Line, why: &str) {
