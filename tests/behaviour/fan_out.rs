@@ -4,7 +4,9 @@
 
 use crate::support::keeper::{LIMIT, Setting};
 use crate::support::scene::Scene;
-use crate::support::{aws, servers, wait_for};
+use crate::support::{aws, servers};
+#[cfg(feature = "demo")]
+use crate::support::{http, wait_for};
 
 const CONSUMER: &str = "keeper";
 
@@ -83,19 +85,38 @@ fn a_subscribed_shard_ends_with_its_children() {
     assert_eq!(archive.entries("gap").count(), 0);
 }
 
+#[test]
+fn a_subscribed_stream_deleted_and_made_again_has_new_ledgers() {
+    let (mut scene, setting) = on_ministack("fan-out-again", 1);
+    scene.put(100);
+    let mut keeper = setting.start();
+    scene.wait_all_archived(LIMIT);
+    aws::delete_stream(&scene.stream);
+    aws::create_stream(&scene.stream, 1);
+    scene.put(100);
+    scene.wait_all_archived(LIMIT);
+    assert_eq!(keeper.log().matches("consumer is registered").count(), 2, "{}", keeper.log());
+    keeper.stop();
+    assert_eq!(scene.check().ledgers.len(), 2);
+}
+
 #[cfg(feature = "demo")]
 #[test]
 fn a_subscription_whose_life_is_over_is_made_again() {
     let server = crate::support::ferrokinesis::Ferrokinesis::start(1500);
     aws::use_kinesis(server.endpoint());
     let mut scene = Scene::new("session", 2);
-    let mut keeper = subscribing(&scene, server.endpoint()).start();
+    let (setting, address) = subscribing(&scene, server.endpoint()).with_http();
+    let mut keeper = setting.start();
     for lives in 1..=3 {
         scene.put(100);
         scene.wait_all_archived(LIMIT);
         wait_for("both shards' subscriptions to be over", LIMIT, || {
             (keeper.log().matches("life is over").count() >= 2 * lives).then_some(())
         });
+        // Between two subscriptions a shard is not stuck.
+        let health = http::get(&address, "/healthz").unwrap();
+        assert_eq!(health.status(), 200, "{}", health.text());
     }
     scene.put(100);
     scene.wait_all_archived(LIMIT);

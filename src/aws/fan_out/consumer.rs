@@ -50,7 +50,8 @@ pub(super) enum Found {
 struct Looking {
     next: Duration,
     failures: Backoff,
-    times: u64,
+    /// The one that was found last, gone or not.
+    last: Option<Ready>,
 }
 
 /// When the stream was made, as all descriptions so far say.
@@ -67,7 +68,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Consumer {
     /// Nothing is asked yet.
     pub(super) fn new(name: &str) -> Self {
-        let looking = Looking { next: Duration::ZERO, failures: Backoff::new(Pace::REMOTE), times: 0 };
+        let looking = Looking { next: Duration::ZERO, failures: Backoff::new(Pace::REMOTE), last: None };
         Self {
             name: name.to_owned(),
             ready: Mutex::default(),
@@ -156,9 +157,15 @@ impl Consumer {
         // ledger is of, so is the consumer.
         self.note_creation(stream.describe(stop)?.value.identity.created);
         let same = !locked(&self.creations).changed;
-        let epoch = if same && looking.times == 0 { 0 } else { looking.times + 1 };
-        looking.times += 1;
-        let ready = Ready { arn: description.consumer_arn, epoch };
+        let arn = description.consumer_arn;
+        let epoch = match &looking.last {
+            Some(last) if last.arn == arn => last.epoch,
+            Some(last) => last.epoch + 1,
+            None if same => 0,
+            None => 1,
+        };
+        let ready = Ready { arn, epoch };
+        looking.last = Some(ready.clone());
         tracing::info!(consumer = self.name, arn = ready.arn, "the fan-out consumer is ready");
         *locked(&self.ready) = Some(ready.clone());
         Ok(Some(ready))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::subscription::{Event, Subscription};
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::ShardId;
-use crate::ports::{IteratorStart, Reply, Served, StreamErrorKind};
+use crate::ports::{IteratorStart, Reply, Served};
 use crate::retry::jitter;
 
 /// AWS takes one SubscribeToShard a second of each consumer and shard.
@@ -57,6 +57,8 @@ pub(super) struct Line {
     pub(super) shard: ShardId,
     /// Which of the connections it is subscribed over.
     pub(super) lane: usize,
+    /// Which connection of the lane the last call was made over.
+    pub(super) lane_made: u64,
     /// Of the last `follow`; an iterator of another one is worth nothing.
     pub(super) generation: u64,
     /// Of the consumer, as of the last look at the stream.
@@ -70,6 +72,8 @@ pub(super) struct Line {
     last_record: Option<SequenceNumber>,
     /// No call before this.
     pub(super) next_call: Duration,
+    /// The consumer by which the shard was not found.
+    missing: Option<String>,
     /// Since when fan-out has not worked.
     failing_since: Option<Duration>,
     random: fastrand::Rng,
@@ -81,6 +85,8 @@ impl Line {
         Self {
             shard,
             lane,
+            lane_made: 0,
+            missing: None,
             generation: 0,
             epoch: 0,
             way: Way::Subscribed(None),
@@ -118,12 +124,6 @@ impl Line {
         self.last_record.clone().map_or_else(|| self.start.clone(), IteratorStart::After)
     }
 
-    /// What a refused position means: the worker's own one is gone, or ours is of no use and the
-    /// worker begins anew at its own.
-    pub(super) fn position_refused(&self, own: bool) -> StreamErrorKind {
-        if own { StreamErrorKind::ExpiredIterator } else { StreamErrorKind::PositionRefused }
-    }
-
     /// Whether subscribing would go on from a number that came since `follow`.
     pub(super) const fn has_moved(&self) -> bool {
         self.next.is_some()
@@ -144,8 +144,15 @@ impl Line {
         self.next_call = now + BETWEEN_CALLS;
     }
 
+    /// The shard, or the consumer of this ARN, was not found; whether it was not by this ARN before.
+    pub(super) fn is_missing_of(&mut self, arn: &str) -> bool {
+        let before = self.missing.replace(arn.to_owned());
+        before.as_deref() == Some(arn)
+    }
+
     /// A call succeeded, or was refused because another one has.
     pub(super) fn was_subscribed(&mut self, now: Duration) {
+        self.missing = None;
         self.next_call = now + AFTER_SUCCESS + SPREAD.mul_f64(self.random.f64());
     }
 

@@ -49,11 +49,19 @@ pub struct FanOut {
     /// The stream's ARN if the configuration gives it: it tells the region.
     arn: Option<String>,
     consumer: Consumer,
-    lanes: Mutex<Vec<Client>>,
+    lanes: Mutex<Vec<Lane>>,
     lines: Mutex<HashMap<ShardId, Arc<Mutex<Line>>>>,
     numbered: AtomicUsize,
     generations: AtomicU64,
     random: Mutex<fastrand::Rng>,
+}
+
+/// The connections of a few shards.
+#[derive(Clone)]
+struct Lane {
+    client: Client,
+    /// How many there were before in its place.
+    made: u64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,12 +101,25 @@ impl FanOut {
         self.clock.monotonic()
     }
 
-    fn lane(&self, number: usize) -> Client {
+    fn lane(&self, number: usize) -> Lane {
         let mut lanes = locked(&self.lanes);
         while lanes.len() <= number {
-            lanes.push(self.clients.kinesis_apart(self.arn.as_deref()));
+            lanes.push(self.new_lane(0));
         }
         lanes[number].clone()
+    }
+
+    fn new_lane(&self, made: u64) -> Lane {
+        Lane { client: self.clients.kinesis_apart(self.arn.as_deref()), made }
+    }
+
+    /// A connection may be dead and not know it: HTTP/2 would go on using it. The next subscriptions
+    /// of its shards get a new one.
+    fn leave_connection(&self, line: &Line) {
+        let mut lanes = locked(&self.lanes);
+        if let Some(lane) = lanes.get_mut(line.lane).filter(|lane| lane.made == line.lane_made) {
+            *lane = self.new_lane(line.lane_made + 1);
+        }
     }
 
     fn line(&self, shard: &ShardId) -> Option<Arc<Mutex<Line>>> {
@@ -151,9 +172,11 @@ impl FanOut {
             return Err(StreamError { call: CALL, kind: StreamErrorKind::InvalidArgument, message });
         }
         line.calls(self.now());
+        let lane = self.lane(line.lane);
+        line.lane_made = lane.made;
         let start = line.subscribe_from();
         let to = (consumer.arn.as_str(), &line.shard, &start);
-        let opened = Subscription::open(&self.polling, &self.lane(line.lane), &*self.clock, to, stop);
+        let opened = Subscription::open(&self.polling, &lane.client, &*self.clock, to, stop);
         let now = self.now();
         match opened {
             Ok(subscription) => {
@@ -167,20 +190,24 @@ impl FanOut {
                 Ok(Tried::NotYet(line.next_call.saturating_sub(now)))
             }
             Err((_, error)) if error.kind == StreamErrorKind::InvalidArgument => {
-                let kind = line.position_refused(line.has_moved());
+                let kind = position_refused(line.has_moved());
                 line.step_back();
                 Err(StreamError { kind, ..error })
             }
             Err((_, error)) if error.kind == StreamErrorKind::NotFound => {
-                Err(self.consumer_is_gone(&consumer.arn, error))
+                Err(self.not_found(line, &consumer.arn, error))
             }
             Err((_, error)) => Err(error),
         }
     }
 
     /// The consumer or the shard is not there. A stream that was deleted and made again has the
-    /// same shard ids: the worker looks at it before it reads on by another consumer.
-    fn consumer_is_gone(&self, arn: &str, error: StreamError) -> StreamError {
+    /// same shard ids: the worker looks at it before it reads on by another consumer. If the
+    /// consumer turns out to be the same, it is the shard that is gone.
+    fn not_found(&self, line: &mut Line, arn: &str, error: StreamError) -> StreamError {
+        if line.is_missing_of(arn) {
+            return error;
+        }
         self.consumer.forget(arn);
         StreamError { kind: StreamErrorKind::InvalidArgument, ..error }
     }
@@ -216,7 +243,8 @@ impl FanOut {
                 self.failed(line, error, stop)
             }
             Look::Failed(error) if error.kind == StreamErrorKind::NotFound => {
-                let error = self.consumer_is_gone(&subscription.arn.clone(), error);
+                let arn = subscription.arn.clone();
+                let error = self.not_found(line, &arn, error);
                 self.failed(line, error, stop)
             }
             Look::Failed(error) => self.failed(line, error, stop),
@@ -259,6 +287,9 @@ impl FanOut {
     fn failed(&self, line: &mut Line, error: StreamError, stop: &Stop) -> Result<Received, StreamError> {
         if let Way::Subscribed(subscription) = &mut line.way {
             *subscription = None;
+        }
+        if error.kind == StreamErrorKind::NoAnswer {
+            self.leave_connection(line);
         }
         if error.kind == StreamErrorKind::Stopped || !line.fails(self.now()) {
             return Err(error);
@@ -313,7 +344,7 @@ impl FanOut {
             None => match self.polling.iterator(&line.shard, &line.poll_from(), stop) {
                 Ok(served) => served.value,
                 Err(error) if error.kind == StreamErrorKind::InvalidArgument => {
-                    let kind = line.position_refused(line.has_records());
+                    let kind = position_refused(line.has_records());
                     return Err(StreamError { kind, ..error });
                 }
                 Err(error) => return Err(error),
@@ -332,6 +363,12 @@ impl FanOut {
 enum Tried {
     Subscribed,
     NotYet(Duration),
+}
+
+/// What a refused position means: the worker's is gone; or the adapter's own (a number that came
+/// since `follow`) is of no use, and the worker begins anew at its.
+const fn position_refused(own: bool) -> StreamErrorKind {
+    if own { StreamErrorKind::ExpiredIterator } else { StreamErrorKind::PositionRefused }
 }
 
 /// The iterator of a `follow`; opaque to the worker.

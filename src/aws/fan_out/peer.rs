@@ -169,7 +169,12 @@ fn refusal(code: &str) -> Answer {
 
 /// A description of the consumer.
 pub(super) fn consumer(status: &str) -> Value {
-    json!({"ConsumerDescription": {"ConsumerName": "keeper", "ConsumerARN": CONSUMER_ARN,
+    consumer_of(CONSUMER_ARN, status)
+}
+
+/// A description of another consumer of that name.
+pub(super) fn consumer_of(arn: &str, status: &str) -> Value {
+    json!({"ConsumerDescription": {"ConsumerName": "keeper", "ConsumerARN": arn,
         "ConsumerStatus": status, "ConsumerCreationTimestamp": 1_700_000_000, "StreamARN": STREAM_ARN}})
 }
 

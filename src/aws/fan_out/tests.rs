@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::FanOut;
-use super::peer::{CONSUMER_ARN, DATE_SECONDS, Hand, Peer, Pipe, consumer, event, records, reply};
+use super::peer::{
+    CONSUMER_ARN, DATE_SECONDS, Hand, Peer, Pipe, consumer, consumer_of, event, records, reply,
+};
+use super::{FanOut, locked};
 use crate::aws::kinesis::StreamName;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
@@ -196,6 +198,7 @@ fn a_silent_subscription_is_given_up() {
     let error = scene.failure(&iterator);
     assert_eq!(error.kind, StreamErrorKind::NoAnswer);
     assert!(error.message.contains("silent for 20 s"), "{error}");
+    assert_eq!(locked(&scene.stream.lanes)[0].made, 1, "the connection may be dead");
     scene.subscribe_again(&iterator);
     assert_eq!(scene.position(), after("1"));
 }
@@ -328,6 +331,8 @@ fn a_consumer_that_is_gone_is_found_anew_and_the_stream_looked_at_before_any_sha
         if made_again {
             scene.peer.describe(1_800_000_000);
         }
+        let arn = CONSUMER_ARN.replace("1700000000", "1800000001");
+        scene.peer.answer("DescribeStreamConsumer", consumer_of(&arn, "ACTIVE"));
         pipe.exception("ResourceNotFoundException");
         assert_eq!(scene.failure(&iterator).kind, StreamErrorKind::InvalidArgument);
         // Each shard is sent to look once, also one that was never followed before.
@@ -340,8 +345,20 @@ fn a_consumer_that_is_gone_is_found_anew_and_the_stream_looked_at_before_any_sha
             assert_eq!(scene.peer.asked("SubscribeToShard").len(), 1, "{shard}");
         }
         scene.nothing(&scene.follow());
-        assert_eq!(scene.peer.asked("SubscribeToShard").len(), 2);
+        assert_eq!(scene.peer.asked("SubscribeToShard")[1]["ConsumerARN"], arn.as_str());
     }
+}
+
+#[test]
+fn a_shard_that_is_gone_while_its_consumer_is_not_is_told() {
+    let scene = Scene::new();
+    let (iterator, pipe) = scene.subscribed();
+    scene.peer.refuse("SubscribeToShard", "ResourceNotFoundException");
+    pipe.exception("ResourceNotFoundException");
+    assert_eq!(scene.failure(&iterator).kind, StreamErrorKind::InvalidArgument);
+    let iterator = scene.follow();
+    scene.clock.advance(seconds(6));
+    assert_eq!(scene.receive(&iterator).unwrap_err().kind, StreamErrorKind::NotFound);
 }
 
 #[test]
