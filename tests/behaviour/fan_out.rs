@@ -53,6 +53,25 @@ fn subscribed_shards_are_archived_exactly_once_over_kills() {
 }
 
 #[test]
+fn subscriptions_over_tls_are_http2_and_share_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut scene, mut setting) = on_ministack("fan-out-tls", 4);
+    let front = servers::http2_front(servers::ministack().endpoint(), folder.path());
+    setting.kinesis = front.endpoint().to_owned();
+    scene.put(100);
+    let mut keeper = setting.start_trusting(&folder.path().join("cert.pem"));
+    for _ in 0..3 {
+        scene.wait_all_archived(LIMIT);
+        scene.put_sized(40, 100_000);
+    }
+    scene.wait_all_archived(LIMIT);
+    let log = keeper.log();
+    assert!(log.contains("subscribed") && !log.contains("is polled"), "{log}");
+    keeper.stop();
+    scene.check();
+}
+
+#[test]
 fn a_subscription_that_another_takes_over_is_taken_back() {
     let (mut scene, setting) = on_ministack("takeover", 1);
     scene.put(100);
