@@ -105,6 +105,11 @@ pub trait Stream: Send + Sync {
     fn receive(&self, shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Received, StreamError> {
         self.records(shard, iterator, stop).map(Received::Reply)
     }
+
+    /// What is wrong with the way in which the shard is followed although its records come.
+    fn trouble(&self, _shard: &ShardId) -> Option<String> {
+        None
+    }
 }
 
 /// Why a call to the stream failed, as far as the caller acts on it.

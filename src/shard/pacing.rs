@@ -44,6 +44,7 @@ impl ShardWorker {
         if self.troubles.reading.take().is_some() {
             tracing::info!(shard = %self.setup.shard.id, "reading goes on");
         }
+        self.troubles.following = self.ports.stream.trouble(&self.setup.shard.id);
         let lag = reply.value.millis_behind_latest;
         if let Some(reading) = &mut self.reading {
             reading.millis_behind_latest = lag;

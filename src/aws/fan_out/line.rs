@@ -28,6 +28,9 @@ const FAILING: Duration = Duration::from_secs(60);
 /// same consumer's subscription from each other, each five seconds, do not.
 const STEADY: Duration = Duration::from_secs(30);
 
+/// AWS ends each subscription after five minutes.
+const LIFE: Duration = Duration::from_secs(300);
+
 /// Polled for so long, at most, before fan-out is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(300);
 
@@ -49,6 +52,8 @@ pub(super) enum Way {
         iterator: Option<String>,
         /// When fan-out is tried again.
         back_at: Duration,
+        /// Why it was given up.
+        why: String,
     },
 }
 
@@ -174,12 +179,26 @@ impl Line {
         }
     }
 
-    /// From now on the shard is polled for a while.
-    pub(super) fn poll_for_a_while(&mut self, now: Duration) {
+    /// From now on the shard is polled, and for a while fan-out is not tried.
+    pub(super) fn give_up(&mut self, now: Duration, why: &str) {
         let back_at = now + jitter(TRY_AGAIN, &mut self.random);
-        match &mut self.way {
-            Way::Polled { back_at: at, .. } => *at = back_at,
-            Way::Subscribed(_) => self.way = Way::Polled { iterator: None, back_at },
+        self.way = Way::Polled { iterator: None, back_at, why: why.to_owned() };
+    }
+
+    /// Fan-out is tried now; if that fails, not again for a while.
+    pub(super) fn tries_again(&mut self, now: Duration) {
+        let later = now + jitter(TRY_AGAIN, &mut self.random);
+        if let Way::Polled { back_at, .. } = &mut self.way {
+            *back_at = later;
+        }
+    }
+
+    /// Nobody looks at it any more: a subscription's buffer is not kept for longer than its life.
+    pub(super) fn sweep(&mut self, now: Duration) {
+        if let Way::Subscribed(subscription) = &mut self.way
+            && subscription.as_ref().is_some_and(|held| now.saturating_sub(held.looked_at) >= LIFE)
+        {
+            *subscription = None;
         }
     }
 

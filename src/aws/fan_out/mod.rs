@@ -40,6 +40,9 @@ const SHARDS_A_LANE: usize = 16;
 /// Look again so soon even if nothing wakes the shard.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How often subscriptions are looked for that nobody looks at.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
+
 /// One stream, read as one consumer.
 pub struct FanOut {
     polling: KinesisStream,
@@ -51,6 +54,7 @@ pub struct FanOut {
     consumer: Consumer,
     lanes: Mutex<Vec<Lane>>,
     lines: Mutex<HashMap<ShardId, Arc<Mutex<Line>>>>,
+    swept: Mutex<Duration>,
     numbered: AtomicUsize,
     generations: AtomicU64,
     random: Mutex<fastrand::Rng>,
@@ -91,6 +95,7 @@ impl FanOut {
             consumer: Consumer::new(consumer),
             lanes: Mutex::default(),
             lines: Mutex::default(),
+            swept: Mutex::default(),
             numbered: AtomicUsize::new(0),
             generations: AtomicU64::new(0),
             random: Mutex::new(random),
@@ -130,6 +135,24 @@ impl FanOut {
         let lane = self.numbered.fetch_add(1, Ordering::Relaxed) / SHARDS_A_LANE;
         let random = locked(&self.random).fork();
         Arc::new(Mutex::new(Line::new(shard.clone(), lane, random)))
+    }
+
+    /// Drops the subscriptions that nobody looks at (shards that have ended, or are held up for
+    /// long): what they have brought fills the window that they share with others.
+    fn sweep(&self) {
+        let now = self.now();
+        let mut swept = locked(&self.swept);
+        if now.saturating_sub(*swept) < BETWEEN_SWEEPS {
+            return;
+        }
+        *swept = now;
+        let lines: Vec<_> = locked(&self.lines).values().cloned().collect();
+        for line in lines {
+            // One that is locked is in use.
+            if let Ok(mut line) = line.try_lock() {
+                line.sweep(now);
+            }
+        }
     }
 
     /// Looks at the subscription, or subscribes, or polls.
@@ -172,6 +195,7 @@ impl FanOut {
             return Err(StreamError { call: CALL, kind: StreamErrorKind::InvalidArgument, message });
         }
         line.calls(self.now());
+        self.sweep();
         let lane = self.lane(line.lane);
         line.lane_made = lane.made;
         let start = line.subscribe_from();
@@ -311,12 +335,12 @@ impl FanOut {
             "enhanced fan-out has failed for more than a minute ({why}); \
              the shard is polled, and fan-out is tried again every few minutes"
         );
-        line.poll_for_a_while(self.now());
+        line.give_up(self.now(), why);
     }
 
     /// Tries fan-out again while polling; whether the shard is subscribed.
     fn go_back(&self, line: &mut Line, stop: &Stop) -> Result<bool, StreamError> {
-        line.poll_for_a_while(self.now());
+        line.tries_again(self.now());
         match self.try_subscribing(line, stop) {
             Ok(Tried::Subscribed) => {
                 tracing::info!(shard = %line.shard, "enhanced fan-out again: the shard is subscribed");
@@ -419,6 +443,15 @@ impl Stream for FanOut {
                 let message = "the shard is followed anew since".to_owned();
                 Err(StreamError { call: CALL, kind: StreamErrorKind::ExpiredIterator, message })
             }
+        }
+    }
+
+    fn trouble(&self, shard: &ShardId) -> Option<String> {
+        match &locked(&*self.line(shard)?).way {
+            Way::Polled { why, .. } => {
+                Some(format!("enhanced fan-out has failed ({why}): the shard is polled"))
+            }
+            Way::Subscribed(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! It speaks HTTP/1.1, as the SDK does without TLS; the event stream is the same bytes either way.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -229,6 +229,24 @@ impl Pipe {
             frame(&[(":message-type", "event"), (":event-type", "SubscribeToShardEvent")], &json!({}));
         self.chunk(&whole[..whole.len() / 2]);
         self.0.shutdown(Shutdown::Both).unwrap();
+    }
+
+    /// Whether the other side stops taking bytes before it has taken so many.
+    pub(super) fn blocks_within(&self, bytes: usize) -> bool {
+        (&self.0).write_all(format!("{bytes:x}\r\n").as_bytes()).unwrap();
+        // As long as bytes are taken at all, no write waits for half a second.
+        self.0.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let piece = vec![0; 64 << 10];
+        (0..bytes / piece.len()).any(|_| (&self.0).write_all(&piece).is_err())
+    }
+
+    /// Waits until the other side has closed the connection.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.set_read_timeout(Some(LIMIT)).unwrap();
+        match (&self.0).read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     fn chunk(&self, bytes: &[u8]) {

@@ -75,6 +75,8 @@ pub(super) struct Subscription {
     pub(super) arn: String,
     /// When it began.
     pub(super) began: Duration,
+    /// When it was last looked at.
+    pub(super) looked_at: Duration,
     /// Since when it was found to bring nothing; `None`: it brought something since.
     pub(super) empty_since: Option<Duration>,
     /// Whether it brought any event.
@@ -122,7 +124,15 @@ impl Subscription {
         let times = Times { date: date.get().unwrap_or_else(|| clock.now()), sent, answered, empty_at: None };
         let receiver = output.event_stream;
         let arn = consumer_arn.to_owned();
-        Ok(Self { receiver, times, arn, began: answered, empty_since: None, has_brought: false })
+        Ok(Self {
+            receiver,
+            times,
+            arn,
+            began: answered,
+            looked_at: answered,
+            empty_since: None,
+            has_brought: false,
+        })
     }
 
     /// Takes one event if one is there. Nothing is received between two looks, so that HTTP/2's
@@ -131,6 +141,7 @@ impl Subscription {
     pub(super) fn look(&mut self, blocking: &Blocking, clock: &dyn Clock, stop: &Stop) -> Look {
         for _ in 0..UNKNOWN_EVENTS {
             let now = clock.monotonic();
+            self.looked_at = now;
             match blocking.look(stop, self.receiver.recv()) {
                 None => {
                     self.times.empty_at = Some(now);

@@ -391,6 +391,8 @@ fn fan_out_that_fails_for_a_minute_gives_way_to_polling_and_comes_back() {
     let polled = scene.reply(&iterator);
     assert_eq!((numbers(&polled), polled.value.pushed), (vec!["3", "4"], false));
     let started = &scene.peer.asked("GetShardIterator")[0];
+    let trouble = scene.stream.trouble(&scene.shard).unwrap();
+    assert!(trouble.contains("AccessDenied") && trouble.contains("is polled"), "{trouble}");
     assert_eq!(started["StartingSequenceNumber"], "2", "a continuation need not be a record's number");
     scene.peer.answer("GetRecords", reply(&[]));
     // Tried again after some minutes, in vain; polling goes on.
@@ -405,6 +407,7 @@ fn fan_out_that_fails_for_a_minute_gives_way_to_polling_and_comes_back() {
     scene.clock.advance(seconds(300));
     scene.nothing(&iterator);
     assert_eq!(scene.position(), after("4"));
+    assert_eq!(scene.stream.trouble(&scene.shard), None);
     // It is on trial until it has lasted.
     let pipe = scene.peer.pipe();
     pipe.event(&event(&[5], "5"));
@@ -475,4 +478,21 @@ fn a_stop_ends_it_and_an_earlier_iterator_is_worth_nothing() {
     scene.clock.advance(seconds(6));
     scene.stop.stop(StopReason::Requested);
     assert_eq!(scene.receive(&newer).unwrap_err().kind, StreamErrorKind::Stopped);
+}
+
+#[test]
+fn nothing_is_received_while_nobody_looks_and_what_nobody_wants_is_dropped() {
+    let scene = Scene::new();
+    let (iterator, pipe) = scene.subscribed();
+    pipe.event(&event(&[1], "1"));
+    scene.reply(&iterator);
+    assert!(pipe.blocks_within(64 << 20), "64 MB went somewhere");
+    // Another shard is subscribed six minutes later.
+    scene.clock.advance(seconds(360));
+    let other = ShardId::new("shardId-000000000001");
+    let second = scene.stream.follow(&other, &IteratorStart::TrimHorizon, &scene.stop).unwrap();
+    scene.stream.receive(&other, &second, &scene.stop).unwrap();
+    assert!(pipe.is_closed());
+    scene.nothing(&iterator);
+    assert_eq!(scene.position(), after("1"));
 }
