@@ -61,6 +61,19 @@ pub struct Reply {
     pub children: Vec<ShardId>,
     /// Bytes of payload and keys, which the shard's 2 MB/s count.
     pub bytes: u64,
+    /// By the service's clock: all that arrived before lies in this reply or before it.
+    pub complete_to: Timestamp,
+    /// It came by a subscription, and so cost neither a call nor the shard's read capacity.
+    pub pushed: bool,
+}
+
+/// What reading on brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The next records, if any.
+    Reply(Served<Reply>),
+    /// Nothing to take now: ask again after this time, or when the stop token was nudged.
+    NothingYet(Duration),
 }
 
 /// The stream.
@@ -81,6 +94,22 @@ pub trait Stream: Send + Sync {
 
     /// GetRecords, tried once: the caller paces itself and tries again.
     fn records(&self, shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Served<Reply>, StreamError>;
+
+    /// An iterator for [`Self::receive`], to read on from here for good: by a subscription where
+    /// there is one. The shard's earlier one is worth nothing any more.
+    fn follow(&self, shard: &ShardId, start: &IteratorStart, stop: &Stop) -> Result<String, StreamError> {
+        self.iterator(shard, start, stop).map(|served| served.value)
+    }
+
+    /// What there is to take from an iterator of [`Self::follow`]; does not wait for records.
+    fn receive(&self, shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Received, StreamError> {
+        self.records(shard, iterator, stop).map(Received::Reply)
+    }
+
+    /// What is wrong with the way in which the shard is followed although its records come.
+    fn trouble(&self, _shard: &ShardId) -> Option<String> {
+        None
+    }
 }
 
 /// Why a call to the stream failed, as far as the caller acts on it.
@@ -92,6 +121,8 @@ pub enum StreamErrorKind {
     ExpiredIterator,
     /// The position, or something else in the request, does not exist (any more).
     InvalidArgument,
+    /// The position of [`Stream::follow`] does not exist (any more).
+    PositionRefused,
     /// No such stream or shard.
     NotFound,
     /// The stream's encryption key is throttled; try again later.
@@ -115,6 +146,7 @@ impl StreamErrorKind {
             Self::Throttled => "throttled",
             Self::ExpiredIterator => "expired_iterator",
             Self::InvalidArgument => "invalid_argument",
+            Self::PositionRefused => "position_refused",
             Self::NotFound => "not_found",
             Self::KmsThrottled => "kms_throttled",
             Self::Kms => "kms",

@@ -7,9 +7,18 @@ use crate::model::metric::{Counter, Gauge, Service};
 use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
 use crate::retry::jitter;
 
+/// The least time between two looks at a subscription that had nothing: what wakes a shard's
+/// thread, however often, makes it look no more than twenty times a second.
+const LEAST_LOOK: Duration = Duration::from_millis(50);
+
 impl ShardWorker {
     /// When the next call may be made after this reply.
     pub(super) fn pace(&mut self, reply: &Reply) {
+        if reply.pushed {
+            // There may be more already; the service paces itself.
+            self.read_due = self.monotonic();
+            return;
+        }
         let paid = self.paid_at(self.read_asked, reply.bytes);
         self.read_due = if reply.millis_behind_latest == 0 {
             paid.max(self.monotonic() + jitter(self.setup.settings.pacing.caught_up, &mut self.random))
@@ -27,12 +36,21 @@ impl ShardWorker {
         asked + turn.max(price)
     }
 
+    /// A subscription has nothing now. The next look is due at once (the shard is not stuck), and
+    /// happens after `wait`, or when a nudge says that there is something.
+    pub(super) fn nothing_yet(&mut self, wait: Duration) -> Activity {
+        let now = self.monotonic();
+        self.read_due = now + LEAST_LOOK;
+        Activity::NotBefore(now + wait.max(LEAST_LOOK))
+    }
+
     pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {
         self.pace(&reply.value);
         self.read_backoff.reset();
         if self.troubles.reading.take().is_some() {
             tracing::info!(shard = %self.setup.shard.id, "reading goes on");
         }
+        self.troubles.following = self.ports.stream.trouble(&self.setup.shard.id);
         let lag = reply.value.millis_behind_latest;
         if let Some(reading) = &mut self.reading {
             reading.millis_behind_latest = lag;
@@ -53,7 +71,7 @@ impl ShardWorker {
                 self.forget_iterators();
                 return Activity::Acted;
             }
-            StreamErrorKind::InvalidArgument => self.forget_iterators(),
+            StreamErrorKind::InvalidArgument | StreamErrorKind::PositionRefused => self.forget_iterators(),
             StreamErrorKind::NotFound => return self.stream_is_gone(error),
             StreamErrorKind::Throttled
             | StreamErrorKind::KmsThrottled

@@ -16,7 +16,7 @@ use crate::model::rules::Rule;
 use crate::model::sealed::{KnownPosition, SealedKind};
 use crate::model::sequence::Position;
 use crate::model::timestamp::{Hour, Timestamp};
-use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
+use crate::ports::{IteratorStart, Received, Reply, Served, StreamError, StreamErrorKind};
 use crate::spool::items::Hole;
 
 /// Where reading stands.
@@ -141,7 +141,14 @@ impl ShardWorker {
             return self.test_step();
         }
         let Some(iterator) = reading.iterator.clone() else { return self.fetch_iterator() };
-        let reply = self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop)?;
+        let reply = match self.ports.stream.receive(&self.setup.shard.id, &iterator, &self.stop) {
+            Ok(Received::Reply(reply)) => reply,
+            Ok(Received::NothingYet(wait)) => return Ok(self.nothing_yet(wait)),
+            Err(error) if error.kind == StreamErrorKind::PositionRefused => {
+                return Ok(self.position_refused(&error));
+            }
+            Err(error) => return Err(error),
+        };
         if self.is_stale(reply.at) {
             self.pace(&reply.value);
             return Ok(self.start_test());
@@ -164,20 +171,22 @@ impl ShardWorker {
 
     fn fetch_iterator(&mut self) -> Result<Activity, StreamError> {
         let Some(start) = self.iterator_start() else { return Ok(Activity::Idle) };
-        match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
-            Ok(served) => {
+        match self.ports.stream.follow(&self.setup.shard.id, &start, &self.stop) {
+            Ok(iterator) => {
                 if let Some(reading) = &mut self.reading {
-                    reading.iterator = Some(served.value);
+                    reading.iterator = Some(iterator);
                     reading.look_at_stream |= fits_any_stream(&start);
                 }
                 Ok(Activity::Acted)
             }
-            Err(error) if error.kind == StreamErrorKind::InvalidArgument => {
-                tracing::warn!(shard = %self.setup.shard.id, "{error}; asking whether anything was trimmed");
-                Ok(self.start_test())
-            }
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument => Ok(self.position_refused(&error)),
             Err(error) => Err(error),
         }
+    }
+
+    fn position_refused(&mut self, error: &StreamError) -> Activity {
+        tracing::warn!(shard = %self.setup.shard.id, "{error}; asking whether anything was trimmed");
+        self.start_test()
     }
 
     /// The iterator that continues at the reading position.
@@ -232,7 +241,7 @@ impl ShardWorker {
         }
         let lag = Duration::from_millis(reply.value.millis_behind_latest);
         let Some(reading) = &mut self.reading else { return Activity::Acted };
-        reading.at.complete_to = reading.at.complete_to.max(Some(reply.at - lag));
+        reading.at.complete_to = reading.at.complete_to.max(Some(reply.value.complete_to));
         reading.iterator = reply.value.next_iterator;
         if !self.writer.is_empty() {
             self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());

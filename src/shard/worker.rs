@@ -82,9 +82,18 @@ pub struct ShardWorker {
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     pub(super) reading: Option<String>,
+    /// Records come, but not in the way that was asked for.
+    pub(super) following: Option<String>,
     pub(super) delivery: Option<String>,
     pub(super) publishing: Option<String>,
     pub(super) disk: Option<String>,
+}
+
+impl Troubles {
+    fn told(&self) -> Vec<String> {
+        let all = [&self.disk, &self.reading, &self.following, &self.delivery, &self.publishing];
+        all.into_iter().flatten().cloned().collect()
+    }
 }
 
 /// How many tries a drain gives a service that does not answer before it leaves the rest on disk.
@@ -278,12 +287,7 @@ impl ShardWorker {
         let oldest = oldest_sealed.into_iter().chain(self.open.oldest_arrival).min();
         let now = self.ports.clock.now();
         meter.set(Gauge::DataFreshness, oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
-        let troubles: Vec<String> =
-            [&self.troubles.disk, &self.troubles.reading, &self.troubles.delivery, &self.troubles.publishing]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect();
+        let troubles = self.troubles.told();
         let paused = self.shared.quota.is_full() || self.troubles.disk.is_some();
         let activity = match (self.is_stopping(), self.reading.is_some()) {
             (true, _) => "draining",

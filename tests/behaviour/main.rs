@@ -15,6 +15,7 @@ mod support;
 mod aggregates;
 mod checker;
 mod exactly_once;
+mod fan_out;
 mod harness;
 mod limits;
 mod memory;

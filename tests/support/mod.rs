@@ -16,6 +16,8 @@
 pub mod archive;
 pub mod aws;
 pub mod canned;
+#[cfg(feature = "demo")]
+pub mod ferrokinesis;
 pub mod http;
 pub mod keeper;
 pub mod kpl;
