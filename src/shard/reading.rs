@@ -15,6 +15,7 @@ use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
 use crate::model::sealed::{KnownPosition, SealedKind};
 use crate::model::sequence::Position;
+use crate::model::shard::ShardId;
 use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
 use crate::spool::items::Hole;
@@ -31,6 +32,8 @@ pub(super) struct Reading {
     pub(super) millis_behind_latest: u64,
     /// Expires five minutes after it was given.
     pub(super) iterator: Option<String>,
+    /// Replies in a row without a next iterator that named no children.
+    pub(super) ends_without_children: u32,
     /// Under way: was anything trimmed?
     pub(super) test: Option<TrimmedTest>,
     /// The position is trimmed and nothing unread was: read from the trim horizon.
@@ -43,6 +46,10 @@ pub(super) struct Reading {
 /// What must be over before records that arrived at the trim horizon's edge are trusted: the
 /// resolution of the services' `Date`.
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
+
+/// A reply without a next iterator and without children is no end by itself. So many in a row, each
+/// from an iterator of its own, are one if the listing knows the children.
+const ENDS_WITHOUT_CHILDREN: u32 = 3;
 
 /// A first read later than this after the `begin` entry may have missed trimmed records.
 const BEGIN_IS_FRESH: Duration = Duration::from_secs(3600);
@@ -124,6 +131,7 @@ impl ShardWorker {
             hour,
             millis_behind_latest: 0,
             iterator: None,
+            ends_without_children: 0,
             test: None,
             from_horizon: false,
             look_at_stream: false,
@@ -232,6 +240,7 @@ impl ShardWorker {
         let Some(reading) = &mut self.reading else { return Activity::Acted };
         reading.at.complete_to = reading.at.complete_to.max(Some(reply.at - lag));
         reading.iterator = reply.value.next_iterator;
+        self.shared.tell_children(&self.setup.shard.id, &reply.value.children);
         if !self.writer.is_empty() {
             self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
         }
@@ -239,6 +248,7 @@ impl ShardWorker {
         if reading.iterator.is_none() {
             return self.iterator_ended(&reply.value.children);
         }
+        reading.ends_without_children = 0;
         if in_hole && reply.value.records.is_empty() && lag.is_zero() {
             return self.end_hole();
         }
@@ -326,16 +336,15 @@ impl ShardWorker {
     }
 
     /// A null iterator ends a shard only if it has children; anything else is asked again.
-    fn iterator_ended(&mut self, told: &[crate::model::shard::ShardId]) -> Activity {
+    fn iterator_ended(&mut self, told: &[ShardId]) -> Activity {
         let shard = self.setup.shard.id.clone();
-        let listed = self.shared.children_of(&shard);
-        let children = if told.is_empty() { listed } else { told.to_vec() };
-        if self.reading.as_ref().is_some_and(|reading| reading.hole.is_some()) {
-            return self.end_hole();
-        }
+        let children = self.children_at_end(told);
         if children.is_empty() {
             self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up;
             return self.let_go_of_iterator();
+        }
+        if self.reading.as_ref().is_some_and(|reading| reading.hole.is_some()) {
+            return self.end_hole();
         }
         if !self.writer.is_empty() {
             self.seal_open(SealReason::ShardEnd);
@@ -346,6 +355,23 @@ impl ShardWorker {
         let Some(reading) = self.reading.take() else { return Activity::Acted };
         tracing::info!(shard = %shard, children = ?children, "the shard was read to its end");
         self.seal_mark(&reading.at, reading.at.complete_to, SealedKind::End(EndBody { children }))
+    }
+
+    /// The children as the reply names them. Where it names none (some streams never do), the
+    /// listing's are believed only after the same answer to several iterators: a broken reply
+    /// would end a shard with records unread.
+    fn children_at_end(&mut self, told: &[ShardId]) -> Vec<ShardId> {
+        if !told.is_empty() {
+            return told.to_vec();
+        }
+        let Some(reading) = &mut self.reading else { return Vec::new() };
+        reading.ends_without_children += 1;
+        let again = reading.ends_without_children;
+        if again < ENDS_WITHOUT_CHILDREN {
+            tracing::debug!(shard = %self.setup.shard.id, again, "an end without children is asked again");
+            return Vec::new();
+        }
+        self.shared.children_of(&self.setup.shard.id)
     }
 
     /// The stream or shard is not there any more: the supervisor looks at the description again.

@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{Shard, ShardId, StreamDescription};
 use crate::model::timestamp::Timestamp;
-use crate::ports::{IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
+use crate::ports::{IteratorStart, KmsTrouble, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
 
 /// After this long AWS refuses an iterator.
@@ -41,7 +41,7 @@ impl StreamOf {
                 StreamErrorKind::NoAnswer,
                 StreamErrorKind::Other,
                 StreamErrorKind::AccessDenied,
-                StreamErrorKind::Kms,
+                StreamErrorKind::Kms(KmsTrouble::Disabled),
                 StreamErrorKind::ExpiredIterator,
             ];
             // Only a read can tell of an expired iterator.

@@ -20,6 +20,7 @@ pub mod http;
 pub mod keeper;
 pub mod proxy;
 pub mod scene;
+pub mod scripted;
 pub mod servers;
 pub mod watch;
 
