@@ -334,14 +334,6 @@ pub fn metrics(namespace: &str) -> Vec<(String, Vec<String>)> {
     metrics.iter().map(|metric| (metric.metric_name().unwrap_or("").to_owned(), dimensions(metric))).collect()
 }
 
-/// Lets a stream take records of 10 MiB.
-pub fn allow_records_of_10_mib(name: &str) {
-    let summary = wait(kinesis().describe_stream_summary().stream_name(name).send()).unwrap();
-    let arn = summary.stream_description_summary.unwrap().stream_arn;
-    wait(kinesis().update_max_record_size().stream_arn(arn).max_record_size_in_kib(10_240).send()).unwrap();
-    wait_until_active(name);
-}
-
 /// Asks for so many open shards and waits until there are.
 pub fn update_shard_count(name: &str, shards: i32) {
     let call = kinesis().update_shard_count().stream_name(name).target_shard_count(shards);

@@ -3,12 +3,15 @@
 //! For what no server can be brought to: a clock that stands elsewhere, retention that is over, broken lineage.
 //! It answers as AWS documents it, or as users reported it. Faults of the connection are the proxy's.
 
+mod reply;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64_simd::STANDARD;
 use serde_json::{Value, json};
+
+use reply::reply;
 
 use super::http::Message;
 use super::proxy::{Action, Proxy, Request};
@@ -61,6 +64,8 @@ pub struct Shard {
 pub struct State {
     /// Epoch seconds.
     pub created: i64,
+    /// How many streams bore the name before.
+    pub era: usize,
     /// `ACTIVE`, `UPDATING` …
     pub status: &'static str,
     /// `RetentionPeriodHours`.
@@ -115,6 +120,7 @@ impl Scripted {
         };
         let state = State {
             created: 1_790_000_000,
+            era: 0,
             status: "ACTIVE",
             retention_hours: 24,
             clock: 0,
@@ -200,9 +206,14 @@ pub fn id(shard: usize) -> String {
     format!("shardId-{shard:012}")
 }
 
-/// The sequence number of a shard's n-th record.
+/// The sequence number of a shard's n-th record, in the first stream of its name.
 pub fn number(shard: usize, n: usize) -> String {
-    format!("49{shard:020}{:034}", (n + 1) * 10)
+    number_of(0, shard, n)
+}
+
+/// It tells which stream and which shard it came from.
+fn number_of(era: usize, shard: usize, n: usize) -> String {
+    format!("49{era:04}{shard:016}{:034}", (n + 1) * 10)
 }
 
 impl State {
@@ -276,12 +287,13 @@ impl State {
         let shard = &self.shards[n];
         let mut value = json!({"ShardId": id(n),
             "HashKeyRange": {"StartingHashKey": shard.range.0.to_string(), "EndingHashKey": shard.range.1.to_string()},
-            "SequenceNumberRange": {"StartingSequenceNumber": number(n, 0)}});
+            "SequenceNumberRange": {"StartingSequenceNumber": number_of(self.era, n, 0)}});
         for (name, parent) in ["ParentShardId", "AdjacentParentShardId"].iter().zip(&shard.parents) {
             value[name] = id(*parent).into();
         }
         if shard.closed {
-            value["SequenceNumberRange"]["EndingSequenceNumber"] = number(n, shard.records.len()).into();
+            value["SequenceNumberRange"]["EndingSequenceNumber"] =
+                number_of(self.era, n, shard.records.len()).into();
         }
         value
     }
@@ -294,9 +306,11 @@ impl State {
         self.iterators.push((shard.clone(), kind.clone(), from.clone()));
         let n: usize = shard.trim_start_matches("shardId-").parse().unwrap_or(usize::MAX);
         let log = self.shards.get(n).filter(|log| log.listed).ok_or("ResourceNotFoundException")?;
-        let at = (0..log.records.len()).find(|&at| number(n, at) >= from).unwrap_or(log.records.len());
+        let at = (0..log.records.len())
+            .find(|&at| number_of(self.era, n, at) >= from)
+            .unwrap_or(log.records.len());
         let numbered = matches!(kind.as_str(), "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER");
-        if numbered && from.get(2..22) != number(n, 0).get(2..22) {
+        if numbered && from.get(2..22) != number_of(self.era, n, 0).get(2..22) {
             return Err("InvalidArgumentException");
         }
         if numbered && at < log.trimmed {
@@ -358,7 +372,8 @@ impl State {
             self.full.insert(n, Instant::now());
         }
         let shard = &self.shards[n];
-        let numbered: Vec<_> = (from..end).map(|at| (number(n, at), &shard.records[at])).collect();
+        let numbered: Vec<_> =
+            (from..end).map(|at| (number_of(self.era, n, at), &shard.records[at])).collect();
         let behind = shard.records.get(end).map_or(0, |next| (self.now() - next.arrival).max(1));
         let is_end = shard.closed && end >= shard.records.len();
         let children: Vec<Value> = (0..self.shards.len())
@@ -378,27 +393,4 @@ impl State {
         }
         reply(&numbered, (!is_end).then_some(next.as_str()), lag, &children)
     }
-}
-
-/// Written by hand: a reply is up to 14 MiB.
-fn reply(records: &[(String, &Record)], next: Option<&str>, behind: i64, children: &[Value]) -> String {
-    let mut out = String::from(r#"{"Records":["#);
-    for (at, (number, record)) in records.iter().enumerate() {
-        let comma = if at > 0 { "," } else { "" };
-        let key = record.key.as_ref().map_or(String::new(), |key| format!(r#""PartitionKey":"{key}","#));
-        let (seconds, millis) = (record.arrival / 1000, record.arrival % 1000);
-        let data = STANDARD.encode_to_string(&record.data);
-        out.push_str(&format!(
-            r#"{comma}{{{key}"SequenceNumber":"{number}","ApproximateArrivalTimestamp":{seconds}.{millis:03},"Data":"{data}"}}"#
-        ));
-    }
-    out.push_str(&format!(r#"],"MillisBehindLatest":{behind}"#));
-    if let Some(next) = next {
-        out.push_str(&format!(r#","NextShardIterator":"{next}""#));
-    }
-    if !children.is_empty() {
-        out.push_str(&format!(r#","ChildShards":{}"#, Value::from(children.to_vec())));
-    }
-    out.push('}');
-    out
 }
