@@ -80,10 +80,10 @@ impl ShardWorker {
             self.trouble_reading(error.to_string());
         }
         self.ports.meter.error(Service::Kinesis, kind.as_str());
-        let least = match kind {
-            _ if for_operator => FOR_OPERATOR,
-            _ if throttled => self.setup.settings.pacing.throttled,
-            _ => Duration::ZERO,
+        let least = match (for_operator, throttled) {
+            (true, _) => FOR_OPERATOR,
+            (false, true) => self.setup.settings.pacing.throttled,
+            (false, false) => Duration::ZERO,
         };
         self.read_due = self.monotonic() + pause.max(least);
         Activity::NotBefore(self.read_due)

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::open_batch::OpenBatch;
-use super::setup::{Mode, Outcome};
+use super::setup::Mode;
 use super::trimmed::TrimmedTest;
 use super::worker::{Activity, ShardWorker};
 use crate::codec::aggregate::for_each_user_record;
 use crate::model::batch::SealReason;
-use crate::model::ledger::{Begin, EndBody};
+use crate::model::ledger::Begin;
 use crate::model::metric::Counter;
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
-use crate::model::sealed::{KnownPosition, SealedKind};
+use crate::model::sealed::KnownPosition;
 use crate::model::sequence::Position;
-use crate::model::shard::ShardId;
 use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
 use crate::spool::items::Hole;
@@ -46,10 +45,6 @@ pub(super) struct Reading {
 /// What must be over before records that arrived at the trim horizon's edge are trusted: the
 /// resolution of the services' `Date`.
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
-
-/// A reply without a next iterator and without children is no end by itself. So many in a row, each
-/// from an iterator of its own, are one if the listing knows the children.
-const ENDS_WITHOUT_CHILDREN: u32 = 3;
 
 /// A first read later than this after the `begin` entry may have missed trimmed records.
 const BEGIN_IS_FRESH: Duration = Duration::from_secs(3600);
@@ -308,85 +303,12 @@ impl ShardWorker {
         if self.unsealed.is_some() { Taken::ReadAgain } else { Taken::Yes }
     }
 
-    fn let_go_of_iterator(&mut self) -> Activity {
+    pub(super) fn let_go_of_iterator(&mut self) -> Activity {
         if let Some(reading) = &mut self.reading {
             reading.iterator = None;
         }
         if !self.writer.is_empty() {
             self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
-        }
-        Activity::Acted
-    }
-
-    /// The next records are sealed already: what was read before them is sealed in its place.
-    fn end_hole(&mut self) -> Activity {
-        self.let_go_of_iterator();
-        if !self.writer.is_empty() {
-            self.seal_open(SealReason::Request);
-            if self.unsealed.is_some() {
-                return Activity::Acted;
-            }
-        }
-        if let Some(reading) = self.reading.take()
-            && let Some(hole) = &reading.hole
-        {
-            self.spool.close_hole(hole, &reading.at.position);
-        }
-        Activity::Acted
-    }
-
-    /// A null iterator ends a shard only if it has children; anything else is asked again.
-    fn iterator_ended(&mut self, told: &[ShardId]) -> Activity {
-        let shard = self.setup.shard.id.clone();
-        let children = self.children_at_end(told);
-        if children.is_empty() {
-            self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up;
-            return self.let_go_of_iterator();
-        }
-        if self.reading.as_ref().is_some_and(|reading| reading.hole.is_some()) {
-            return self.end_hole();
-        }
-        if !self.writer.is_empty() {
-            self.seal_open(SealReason::ShardEnd);
-        }
-        if self.unsealed.is_some() {
-            return self.let_go_of_iterator();
-        }
-        let Some(reading) = self.reading.take() else { return Activity::Acted };
-        tracing::info!(shard = %shard, children = ?children, "the shard was read to its end");
-        self.seal_mark(&reading.at, reading.at.complete_to, SealedKind::End(EndBody { children }))
-    }
-
-    /// The children as the reply names them. Where it names none (some streams never do), the
-    /// listing's are believed only after the same answer to several iterators: a broken reply
-    /// would end a shard with records unread.
-    fn children_at_end(&mut self, told: &[ShardId]) -> Vec<ShardId> {
-        if !told.is_empty() {
-            return told.to_vec();
-        }
-        let Some(reading) = &mut self.reading else { return Vec::new() };
-        reading.ends_without_children += 1;
-        let again = reading.ends_without_children;
-        if again < ENDS_WITHOUT_CHILDREN {
-            tracing::debug!(shard = %self.setup.shard.id, again, "an end without children is asked again");
-            return Vec::new();
-        }
-        self.shared.children_of(&self.setup.shard.id)
-    }
-
-    /// The stream or shard is not there any more: the supervisor looks at the description again.
-    pub(super) fn stream_is_gone(&mut self, error: &StreamError) -> Activity {
-        tracing::warn!(shard = %self.setup.shard.id, "{error}; the stream is looked at again");
-        self.leave_stream()
-    }
-
-    /// Seals what was read and hands the shard back.
-    pub(super) fn leave_stream(&mut self) -> Activity {
-        if !self.writer.is_empty() {
-            self.seal_open(SealReason::Request);
-        }
-        if self.unsealed.is_none() {
-            self.ended = Some(Outcome::StreamReplaced);
         }
         Activity::Acted
     }

@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::metric::{Gauge, Service};
 use crate::model::sequence::Position;
-use crate::model::shard::StreamIdentity;
+use crate::model::shard::{ShardId, StreamIdentity};
 use crate::model::timestamp::Timestamp;
 use crate::ports::ShardState;
 use crate::retry::{Backoff, Pace};
@@ -107,10 +107,7 @@ impl ShardWorker {
         let (spool, damaged) = SpoolItems::open(ports.disk.clone(), &setup.folder, |sealed| {
             sealed.shard == shard && is_own(&sealed.stream_arn, sealed.stream_created)
         })?;
-        for told in &damaged {
-            tracing::error!(shard = %shard, "{told}");
-            ports.meter.error(Service::Disk, "damaged");
-        }
+        report_damage(&ports, &shard, &damaged);
         let checkpoint = ports.checkpoints.load(&setup.folder)?;
         let checkpoint = checkpoint
             .filter(|saved| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created));
@@ -338,6 +335,13 @@ impl ShardWorker {
         if self.troubles.disk.take().is_some() {
             tracing::info!(shard = %self.setup.shard.id, "this disk takes writes again");
         }
+    }
+}
+
+fn report_damage(ports: &Ports, shard: &ShardId, damaged: &[String]) {
+    for told in damaged {
+        tracing::error!(shard = %shard, "{told}");
+        ports.meter.error(Service::Disk, "damaged");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::staged::{Stage, wait_health};
 use crate::support::keeper::{LIMIT, metric};
-use crate::support::proxy::{self, Request};
+use crate::support::proxy::{self, Action, Request};
 use crate::support::scripted::{Record, id};
 use crate::support::wait_for;
 
@@ -176,7 +176,7 @@ fn each_trouble_with_the_streams_key_is_named_with_what_to_do_and_other_shards_g
     for (shard, (code, kind, advice)) in TROUBLES.iter().enumerate() {
         let labels = ["service=\"kinesis\"", &format!("kind=\"{kind}\""), &id(shard)];
         let counted = wait_for(kind, LIMIT, || metric(&http, "kinesis_keeper_errors_total", &labels));
-        assert!(counted >= 1.0 && counted < 5.0, "{kind}: {counted} tries in a few seconds");
+        assert!((1.0..5.0).contains(&counted), "{kind}: {counted} tries in a few seconds");
         let said = keeper.log();
         let line = said.lines().find(|line| line.contains(code) && line.contains("ERROR"));
         let line = line.unwrap_or_else(|| panic!("no error names {code}"));
@@ -224,4 +224,70 @@ fn records_without_a_partition_key_have_none_in_their_lines() {
     let archive = stage.check();
     assert!(archive.records.iter().all(|record| record.partition_key.is_none()));
     assert!(!archive.records.is_empty());
+}
+
+#[test]
+fn children_are_read_beside_a_parent_that_is_held_up() {
+    let mut stage = Stage::new("beside", 1);
+    let late = stage.kinesis.put_many(0, 50);
+    let child = stage.kinesis.follow(&[0]);
+    let grandchild = stage.kinesis.follow(&[child]);
+    stage.put(child, 30);
+    stage.put(grandchild, 30);
+    let held_up = stage.faults.always(reads_of(0), proxy::throttle());
+    let mut keeper = stage.setting().start();
+    stage.wait_all_archived();
+    stage.watch().wait_entries("end", 1, LIMIT);
+    assert!(held_up.used() > 0);
+    held_up.end();
+    stage.expected.extend(late);
+    stage.wait_all_archived();
+    stage.watch().wait_entries("end", 2, LIMIT);
+    keeper.stop();
+    stage.check();
+}
+
+#[test]
+fn children_that_the_listing_lacks_for_a_while_are_looked_for_until_it_has_them() {
+    let mut stage = Stage::new("latelisting", 1);
+    stage.put(0, 50);
+    let mut keeper = stage.setting().text("stream", "refresh", "1h").start();
+    stage.wait_all_archived();
+    let child = stage.kinesis.follow(&[0]);
+    stage.kinesis.with(|state| state.shards[child].listed = false);
+    stage.put(child, 50);
+    stage.watch().wait_entries("end", 1, LIMIT);
+    wait_for("two listings in vain", LIMIT, || (stage.kinesis.calls("ListShards") >= 3).then_some(()));
+    stage.kinesis.with(|state| state.shards[child].listed = true);
+    stage.wait_all_archived();
+    keeper.stop();
+    let archive = stage.check();
+    assert_eq!(archive.entries("end").next().unwrap().fields["children"], serde_json::json!([id(child)]));
+}
+
+#[test]
+fn a_shard_without_progress_is_reported_with_since_when_and_so_is_its_recovery() {
+    let mut stage = Stage::new("standstill", 2);
+    let broken = Action::Answer(500, "application/x-amz-json-1.1", "{}".to_owned());
+    let stands = stage.faults.always(reads_of(0), broken);
+    let (setting, http) = stage.setting().with_http();
+    let mut keeper = setting.start();
+    stage.put(1, 50);
+    stage.wait_all_archived();
+    wait_health(&http, 503, &format!("{}: no progress while reading", id(0)));
+    let about = |keeper: &crate::support::keeper::Keeper, what: &str| {
+        let log = keeper.log();
+        let lines: Vec<String> = log.lines().filter(|line| line.contains(what)).map(str::to_owned).collect();
+        (!lines.is_empty()).then_some(lines)
+    };
+    let told = wait_for("the log's line", LIMIT, || about(&keeper, "makes no progress"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("WARN") && told[0].contains(&id(0)) && told[0].contains("since=20"), "{told:?}");
+    stage.put(0, 50);
+    stands.end();
+    stage.wait_all_archived();
+    wait_health(&http, 200, "ok");
+    wait_for("the log's line", LIMIT, || about(&keeper, "makes progress again"));
+    keeper.stop();
+    stage.check();
 }

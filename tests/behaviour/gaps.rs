@@ -2,10 +2,11 @@
 //! where nothing is missing.
 
 use super::staged::Stage;
+use crate::support::archive::Entry;
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy;
 use crate::support::scene::Scene;
-use crate::support::scripted::{Trimmed, number};
+use crate::support::scripted::{Trimmed, id, number};
 use crate::support::{aws, wait_for};
 
 const A_DAY_AND_AN_HOUR: i64 = 25 * 3_600_000;
@@ -124,6 +125,34 @@ fn away_for_longer_than_retention_with_nothing_missed_is_no_gap() {
         keeper.stop();
         stage.check();
     }
+}
+
+#[test]
+fn a_shard_that_expired_before_it_was_read_to_its_end_gets_a_gap_and_its_end() {
+    let mut stage = Stage::new("expiredshard", 1);
+    stage.put(0, 100);
+    let (setting, http) = stage.setting().with_http();
+    let mut keeper = setting.start();
+    stage.wait_all_archived();
+    keeper.stop();
+    stage.kinesis.put_many(0, 30);
+    let child = stage.kinesis.follow(&[0]);
+    stage.put(child, 50);
+    stage.kinesis.with(|state| state.shards[0].listed = false);
+    let mut keeper = setting.start();
+    stage.wait_all_archived();
+    stage.watch().wait_entries("end", 1, LIMIT);
+    wait_for("one shard to run", LIMIT, || {
+        metric(&http, "kinesis_keeper_shards_running", &[]).filter(|running| *running == 1.0)
+    });
+    keeper.stop();
+    let archive = stage.check_beside_gaps();
+    let kinds: Vec<&str> = archive.ledgers.values().next().unwrap().iter().map(Entry::kind).collect();
+    assert_eq!(kinds, ["begin", "batch", "gap", "end"]);
+    let gap = archive.entries("gap").next().unwrap();
+    assert_eq!((gap.text("after"), gap.text("resumes_at")), (&*number(0, 99), ""));
+    assert_eq!(gap.fields["certain"], false);
+    assert_eq!(archive.entries("end").next().unwrap().fields["children"], serde_json::json!([id(child)]));
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn reshards_under_load_with_a_keeper_killed_at_random_lose_and_double_nothing_an
     const EACH: usize = 4_000;
     let seed = std::env::var("KEEPER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("KEEPER_TEST_SEED={seed}");
+    eprintln!("KEEPER_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut scene = Scene::new("torture", 2);
     let setting = scene.setting().max_age("1s").max_records(500);

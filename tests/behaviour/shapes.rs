@@ -129,3 +129,27 @@ fn a_latest_start_is_written_down_before_anything_is_skipped_and_children_begin_
     assert_eq!(begins.len(), 3);
     assert!(begins[0].ends_with('Z') && begins.iter().all(|begin| *begin == begins[0]), "{begins:?}");
 }
+
+#[test]
+fn a_start_at_a_time_leaves_what_is_older_and_counts_for_children_too() {
+    let mut stage = Stage::new("attime", 1);
+    let at = |hours: i64| -hours * 3_600_000;
+    stage.kinesis.with(|state| state.clock = at(3));
+    stage.kinesis.put_many(0, 40);
+    let child = stage.kinesis.follow(&[0]);
+    stage.kinesis.put_many(child, 40);
+    stage.kinesis.with(|state| state.clock = at(1));
+    stage.put(child, 40);
+    stage.kinesis.with(|state| state.clock = 0);
+    let start = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2);
+    let start = start.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut keeper = stage.setting().text("stream", "start", &start).start();
+    stage.wait_all_archived();
+    stage.watch().wait_entries("end", 1, LIMIT);
+    keeper.stop();
+    let archive = stage.check();
+    assert_eq!(archive.entries("begin").count(), 2);
+    for begin in archive.entries("begin") {
+        assert_eq!(begin.text("begin")[..19], start[..19], "{}", begin.fields);
+    }
+}
