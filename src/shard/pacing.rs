@@ -10,6 +10,9 @@ use crate::retry::jitter;
 /// Between two tries of what only the operator can mend, at least.
 const FOR_OPERATOR: Duration = Duration::from_secs(5);
 
+/// Throttled calls in a row that are told: a few are everyday business.
+const LONG_THROTTLED: u32 = 5;
+
 /// Of so many failures in a row that only the operator can mend, one is logged.
 const REMIND_EVERY: u32 = 20;
 
@@ -70,6 +73,14 @@ impl ShardWorker {
         let pause = self.read_backoff.next(&mut self.random);
         if throttled {
             self.ports.meter.count(Counter::Throttled, 1);
+            if self.read_backoff.failures() >= LONG_THROTTLED {
+                self.trouble_reading(format!(
+                    "{} is refused again and again for want of throughput ({}): \
+                    do other consumers read this shard as well?",
+                    error.call,
+                    kind.as_str()
+                ));
+            }
         } else if for_operator {
             // Each answer has another request id: not said anew every half minute for that.
             if self.read_backoff.failures() % REMIND_EVERY == 1 {

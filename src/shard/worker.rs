@@ -307,8 +307,11 @@ impl ShardWorker {
             (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
             (false, false) => "waiting",
         };
-        if self.read_backoff.failures() == 0 {
-            self.progress_due = self.read_due + self.patience();
+        if activity != "reading" {
+            // A known wait: the clock starts anew when it is over.
+            self.progress_due = self.monotonic() + self.patience();
+        } else if self.read_backoff.failures() == 0 {
+            self.progress_due = self.progress_due.max(self.read_due + self.patience());
         }
         let due = (activity == "reading").then_some(self.progress_due);
         meter.state(ShardState { activity, due, troubles });

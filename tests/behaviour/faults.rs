@@ -1,6 +1,6 @@
 //! A stream whose answers are odd, rare or broken: nothing is lost, doubled or ended by them.
 
-use super::staged::{Stage, wait_health};
+use super::staged::{Stage, wait_health, wait_told};
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy::{self, Action, Request};
 use crate::support::scripted::{Record, id};
@@ -104,6 +104,7 @@ fn a_shard_that_is_throttled_for_long_is_counted_and_goes_on() {
     stage.watch().wait_archived(50, LIMIT);
     // Five in a row take the backoff from its first to its fourth second: the rest of a minute is more of it.
     wait_for("five throttled calls", LIMIT, || (throttled.used() >= 5).then_some(()));
+    wait_told(&http, "for want of throughput");
     throttled.end();
     stage.wait_all_archived();
     let counted = metric(&http, "kinesis_keeper_throttled_total", &[&id(0)]);
@@ -181,7 +182,7 @@ fn each_trouble_with_the_streams_key_is_named_with_what_to_do_and_other_shards_g
         let line = said.lines().find(|line| line.contains(code) && line.contains("ERROR"));
         let line = line.unwrap_or_else(|| panic!("no error names {code}"));
         assert!(line.contains(advice) && line.contains(&id(shard)), "{line}");
-        wait_health(&http, 200, code);
+        wait_told(&http, code);
         stage.put(shard, 10);
     }
     rules.iter().for_each(proxy::Rule::end);

@@ -1,6 +1,6 @@
 //! The usual beginning and end of a test on a scripted stream.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::support::archive::{self, Archive};
 use crate::support::keeper::{LIMIT, Setting};
@@ -75,16 +75,29 @@ impl Stage {
 /// Waits until `/healthz` answers with this status and a text that contains `part`.
 #[track_caller]
 pub fn wait_health(address: &str, status: u16, part: &str) {
-    let mut last = String::new();
-    let end = std::time::Instant::now() + LIMIT;
-    wait_for("an answer of /healthz", LIMIT + Duration::from_secs(5), || {
+    wait_answer(address, &format!("{status} with {part}"), |answer| {
+        answer.status() == status && answer.text().contains(part)
+    });
+}
+
+/// Waits until `/healthz` tells of `part`, whether that is bad yet or not.
+#[track_caller]
+pub fn wait_told(address: &str, part: &str) {
+    wait_answer(address, part, |answer| answer.text().contains(part));
+}
+
+#[track_caller]
+fn wait_answer(address: &str, what: &str, fits: impl Fn(&http::Message) -> bool) {
+    let last = std::cell::RefCell::new(String::new());
+    let end = Instant::now() + LIMIT;
+    wait_for(&format!("/healthz to answer {what}"), 2 * LIMIT, || {
         if let Some(answer) = http::get(address, "/healthz") {
-            last = format!("{} {}", answer.status(), answer.text());
-            if answer.status() == status && last.contains(part) {
+            if fits(&answer) {
                 return Some(());
             }
+            last.replace(format!("{} {}", answer.status(), answer.text()));
         }
-        assert!(std::time::Instant::now() < end, "/healthz should say {status} {part}: {last}");
+        assert!(Instant::now() < end, "/healthz should answer {what}, and says {}", last.borrow());
         None
     });
 }
