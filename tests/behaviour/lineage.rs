@@ -105,7 +105,7 @@ fn reshards_under_load_with_a_keeper_killed_at_random_lose_and_double_nothing_an
             }
         });
         while !producer.is_finished() {
-            let end = Instant::now() + Duration::from_millis(random.u64(300..3_000));
+            let end = Instant::now() + Duration::from_millis(random.u64(500..6_000));
             while Instant::now() < end && !producer.is_finished() {
                 std::thread::sleep(Duration::from_millis(20));
             }
