@@ -104,7 +104,7 @@ fn a_latest_start_is_written_down_before_anything_is_skipped_and_children_begin_
     let (kinesis, s3) =
         (Proxy::new(servers::kinesis().endpoint()), Proxy::new(servers::ministack().endpoint()));
     let gate = Gate::default();
-    let start = s3.first(1, |request| request.is("PUT", "_ledger/stream-"), Action::Hold(gate.clone()));
+    let start = s3.always(|request| request.is("PUT", "_ledger/stream-"), Action::Hold(gate.clone()));
     let iterators = kinesis.count(|request| request.operation == "GetShardIterator");
     let listings = kinesis.count(|request| request.operation == "ListShards");
     let mut setting = scene.setting().max_age("1s").text("stream", "start", "latest");
@@ -112,7 +112,7 @@ fn a_latest_start_is_written_down_before_anything_is_skipped_and_children_begin_
     s3.endpoint().clone_into(&mut setting.s3);
     let mut keeper = setting.start();
     wait_for("the start to be put, and some looks", LIMIT, || {
-        (start.used() == 1 && listings.used() >= 3).then_some(())
+        (start.used() >= 1 && listings.used() >= 2).then_some(())
     });
     assert_eq!(iterators.used(), 0, "nothing is read before the start is written down");
     // Arrives after the start was decided and before it is stored.
