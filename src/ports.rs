@@ -128,7 +128,7 @@ pub enum StreamErrorKind {
     /// The stream's encryption key is throttled; try again later.
     KmsThrottled,
     /// The stream's encryption key cannot be used: for the operator to mend.
-    Kms,
+    Kms(KmsTrouble),
     /// Credentials missing, expired or not allowed: for the operator to mend.
     AccessDenied,
     /// No answer within the deadline, or none at all.
@@ -137,6 +137,55 @@ pub enum StreamErrorKind {
     Stopped,
     /// Anything else.
     Other,
+}
+
+/// Why the stream's encryption key cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KmsTrouble {
+    /// The keeper may not use it.
+    AccessDenied,
+    /// Somebody disabled it.
+    Disabled,
+    /// Its state forbids its use: about to be deleted, or without its material.
+    InvalidState,
+    /// No such key (any more).
+    NotFound,
+    /// The account has no KMS.
+    OptInRequired,
+}
+
+impl KmsTrouble {
+    /// As the label `kind` of `errors_total`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessDenied => "kms_access_denied",
+            Self::Disabled => "kms_disabled",
+            Self::InvalidState => "kms_invalid_state",
+            Self::NotFound => "kms_not_found",
+            Self::OptInRequired => "kms_opt_in_required",
+        }
+    }
+
+    /// What the operator can do.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::AccessDenied => {
+                "IAM and the policy of the stream's KMS key must allow kms:Decrypt; nothing of this shard is read until then"
+            }
+            Self::Disabled => {
+                "enable the stream's KMS key (aws kms enable-key); nothing of this shard is read until then"
+            }
+            Self::InvalidState => {
+                "the stream's KMS key is about to be deleted or lacks its material: aws kms cancel-key-deletion, or \
+                 import the material again; once the key is gone its records are lost for good"
+            }
+            Self::NotFound => {
+                "the stream's KMS key or alias does not exist in this account and region: see which key the stream \
+                 names (aws kinesis describe-stream-summary)"
+            }
+            Self::OptInRequired => "subscribe this AWS account to AWS KMS",
+        }
+    }
 }
 
 impl StreamErrorKind {
@@ -149,7 +198,7 @@ impl StreamErrorKind {
             Self::PositionRefused => "position_refused",
             Self::NotFound => "not_found",
             Self::KmsThrottled => "kms_throttled",
-            Self::Kms => "kms",
+            Self::Kms(trouble) => trouble.as_str(),
             Self::AccessDenied => "access_denied",
             Self::NoAnswer => "no_answer",
             Self::Stopped => "stopped",

@@ -11,6 +11,15 @@ use crate::retry::jitter;
 /// thread, however often, makes it look no more than twenty times a second.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
 
+/// Between two tries of what only the operator can mend, at least.
+const FOR_OPERATOR: Duration = Duration::from_secs(5);
+
+/// Throttled calls in a row that are told: a few are everyday business.
+const LONG_THROTTLED: u32 = 5;
+
+/// Of so many failures in a row that only the operator can mend, one is logged.
+const REMIND_EVERY: u32 = 20;
+
 impl ShardWorker {
     /// When the next call may be made after this reply.
     pub(super) fn pace(&mut self, reply: &Reply) {
@@ -63,19 +72,24 @@ impl ShardWorker {
     /// Decides by kind what a failed call means: another iterator, a longer pause, an alarm.
     pub(super) fn reading_failed(&mut self, error: &StreamError) -> Activity {
         let kind = error.kind;
+        let for_operator = matches!(kind, StreamErrorKind::Kms(_) | StreamErrorKind::AccessDenied);
         let throttled = matches!(kind, StreamErrorKind::Throttled | StreamErrorKind::KmsThrottled);
         match kind {
             StreamErrorKind::Stopped => return Activity::Idle,
             StreamErrorKind::ExpiredIterator => {
                 self.ports.meter.count(Counter::ExpiredIterators, 1);
                 self.forget_iterators();
+                // One that has just been given should not be expired: no hot loop over that.
+                let again = self.read_backoff.failures() > 0;
+                let pause = self.read_backoff.next(&mut self.random);
+                self.read_due = self.monotonic() + if again { pause } else { Duration::ZERO };
                 return Activity::Acted;
             }
             StreamErrorKind::InvalidArgument | StreamErrorKind::PositionRefused => self.forget_iterators(),
             StreamErrorKind::NotFound => return self.stream_is_gone(error),
             StreamErrorKind::Throttled
             | StreamErrorKind::KmsThrottled
-            | StreamErrorKind::Kms
+            | StreamErrorKind::Kms(_)
             | StreamErrorKind::AccessDenied
             | StreamErrorKind::NoAnswer
             | StreamErrorKind::Other => {}
@@ -83,11 +97,29 @@ impl ShardWorker {
         let pause = self.read_backoff.next(&mut self.random);
         if throttled {
             self.ports.meter.count(Counter::Throttled, 1);
+            if self.read_backoff.failures() >= LONG_THROTTLED {
+                self.trouble_reading(format!(
+                    "{} is refused again and again for want of throughput ({}): \
+                    do other consumers read this shard as well?",
+                    error.call,
+                    kind.as_str()
+                ));
+            }
+        } else if for_operator {
+            // Each answer has another request id: not said anew every half minute for that.
+            if self.read_backoff.failures() % REMIND_EVERY == 1 {
+                tracing::error!(shard = %self.setup.shard.id, kind = kind.as_str(), "{error}");
+            }
+            self.troubles.reading = Some(error.to_string());
         } else {
             self.trouble_reading(error.to_string());
         }
         self.ports.meter.error(Service::Kinesis, kind.as_str());
-        let least = if throttled { self.setup.settings.pacing.throttled } else { Duration::ZERO };
+        let least = match (for_operator, throttled) {
+            (true, _) => FOR_OPERATOR,
+            (false, true) => self.setup.settings.pacing.throttled,
+            (false, false) => Duration::ZERO,
+        };
         self.read_due = self.monotonic() + pause.max(least);
         Activity::NotBefore(self.read_due)
     }

@@ -8,7 +8,9 @@ use super::trouble::Trouble;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{Shard, ShardId, StreamDescription};
 use crate::model::timestamp::Timestamp;
-use crate::ports::{IteratorStart, Received, Reply, Served, Stream, StreamError, StreamErrorKind};
+use crate::ports::{
+    IteratorStart, KmsTrouble, Received, Reply, Served, Stream, StreamError, StreamErrorKind,
+};
 use crate::stop::Stop;
 
 /// After this long AWS refuses an iterator.
@@ -41,7 +43,7 @@ impl StreamOf {
                 StreamErrorKind::NoAnswer,
                 StreamErrorKind::Other,
                 StreamErrorKind::AccessDenied,
-                StreamErrorKind::Kms,
+                StreamErrorKind::Kms(KmsTrouble::Disabled),
                 StreamErrorKind::ExpiredIterator,
             ];
             // Only a read can tell of an expired iterator.

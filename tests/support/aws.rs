@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, Shard, ShardIteratorType, StartingPosition, StreamStatus,
+    PutRecordsRequestEntry, ScalingType, Shard, ShardIteratorType, StartingPosition, StreamStatus,
 };
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
@@ -372,4 +372,11 @@ pub fn metrics(namespace: &str) -> Vec<(String, Vec<String>)> {
     };
     let metrics = answer.metrics.unwrap_or_default();
     metrics.iter().map(|metric| (metric.metric_name().unwrap_or("").to_owned(), dimensions(metric))).collect()
+}
+
+/// Asks for so many open shards and waits until there are.
+pub fn update_shard_count(name: &str, shards: i32) {
+    let call = kinesis().update_shard_count().stream_name(name).target_shard_count(shards);
+    wait(call.scaling_type(ScalingType::UniformScaling).send()).unwrap();
+    wait_until_active(name);
 }

@@ -23,6 +23,7 @@ pub mod keeper;
 pub mod kpl;
 pub mod proxy;
 pub mod scene;
+pub mod scripted;
 pub mod servers;
 pub mod watch;
 

@@ -21,7 +21,7 @@ use crate::aws::kinesis::{KinesisStream, children, once, other, raw_records};
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
-use crate::ports::{Clock, IteratorStart, Reply, Served, StreamError, StreamErrorKind};
+use crate::ports::{Clock, IteratorStart, KmsTrouble, Reply, Served, StreamError, StreamErrorKind};
 use crate::stop::Stop;
 
 /// The call's name in errors.
@@ -211,18 +211,23 @@ fn failed(error: &SdkError<EventError, RawMessage>) -> StreamError {
         StreamErrorKind::NotFound
     } else if said.is_kms_throttling_exception() {
         StreamErrorKind::KmsThrottled
-    } else if said.is_kms_access_denied_exception()
-        || said.is_kms_disabled_exception()
-        || said.is_kms_invalid_state_exception()
-        || said.is_kms_not_found_exception()
-        || said.is_kms_opt_in_required()
-    {
-        StreamErrorKind::Kms
     } else {
-        StreamErrorKind::Other
+        kms(said).map_or(StreamErrorKind::Other, StreamErrorKind::Kms)
     };
     let message = format!("the subscription was ended: {}", chain(said));
     StreamError { call: CALL, kind, message }
+}
+
+fn kms(said: &EventError) -> Option<KmsTrouble> {
+    [
+        (said.is_kms_access_denied_exception(), KmsTrouble::AccessDenied),
+        (said.is_kms_disabled_exception(), KmsTrouble::Disabled),
+        (said.is_kms_invalid_state_exception(), KmsTrouble::InvalidState),
+        (said.is_kms_not_found_exception(), KmsTrouble::NotFound),
+        (said.is_kms_opt_in_required(), KmsTrouble::OptInRequired),
+    ]
+    .into_iter()
+    .find_map(|(is_it, trouble)| is_it.then_some(trouble))
 }
 
 #[cfg(test)]

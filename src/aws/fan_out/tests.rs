@@ -13,7 +13,9 @@ use super::{FanOut, locked};
 use crate::aws::kinesis::StreamName;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
-use crate::ports::{IteratorStart, Received, Reply, Served, Stream, StreamError, StreamErrorKind};
+use crate::ports::{
+    IteratorStart, KmsTrouble, Received, Reply, Served, Stream, StreamError, StreamErrorKind,
+};
 use crate::stop::{Stop, StopReason};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -224,11 +226,11 @@ fn errors_between_the_events_end_a_subscription_each_in_its_kind() {
     let (iterator, mut pipe) = scene.subscribed();
     for (code, kind) in [
         ("ResourceInUseException", StreamErrorKind::Other),
-        ("KMSDisabledException", StreamErrorKind::Kms),
-        ("KMSInvalidStateException", StreamErrorKind::Kms),
-        ("KMSAccessDeniedException", StreamErrorKind::Kms),
-        ("KMSNotFoundException", StreamErrorKind::Kms),
-        ("KMSOptInRequired", StreamErrorKind::Kms),
+        ("KMSDisabledException", StreamErrorKind::Kms(KmsTrouble::Disabled)),
+        ("KMSInvalidStateException", StreamErrorKind::Kms(KmsTrouble::InvalidState)),
+        ("KMSAccessDeniedException", StreamErrorKind::Kms(KmsTrouble::AccessDenied)),
+        ("KMSNotFoundException", StreamErrorKind::Kms(KmsTrouble::NotFound)),
+        ("KMSOptInRequired", StreamErrorKind::Kms(KmsTrouble::OptInRequired)),
         ("KMSThrottlingException", StreamErrorKind::KmsThrottled),
         ("InternalFailureException", StreamErrorKind::Other),
         ("SomethingNew", StreamErrorKind::Other),
