@@ -8,13 +8,9 @@
 //! for the next. So nothing is received while the shard has no room.
 
 mod consumer;
+mod fallback;
 mod line;
 mod subscription;
-
-#[cfg(test)]
-mod peer;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -297,90 +293,6 @@ impl FanOut {
         }
         Ok(Received::Reply(reply))
     }
-
-    /// Nothing is wrong, but there is no subscription either.
-    fn not_yet(&self, line: &mut Line, wait: Duration, stop: &Stop) -> Result<Received, StreamError> {
-        if line.fails(self.now()) {
-            self.poll_from_now_on(line, "the consumer is not ACTIVE, or another reader uses it");
-            return self.poll(line, stop);
-        }
-        Ok(Received::NothingYet(wait))
-    }
-
-    /// A subscription ended, or did not come about. After a minute of that the shard is polled.
-    fn failed(&self, line: &mut Line, error: StreamError, stop: &Stop) -> Result<Received, StreamError> {
-        if let Way::Subscribed(subscription) = &mut line.way {
-            *subscription = None;
-        }
-        if error.kind == StreamErrorKind::NoAnswer {
-            self.leave_connection(line);
-        }
-        if error.kind == StreamErrorKind::Stopped || !line.fails(self.now()) {
-            return Err(error);
-        }
-        self.poll_from_now_on(line, &error.message);
-        // Of these the worker has to know before anything more is read.
-        let for_the_worker = matches!(
-            error.kind,
-            StreamErrorKind::InvalidArgument
-                | StreamErrorKind::PositionRefused
-                | StreamErrorKind::ExpiredIterator
-        );
-        if for_the_worker { Err(error) } else { self.poll(line, stop) }
-    }
-
-    fn poll_from_now_on(&self, line: &mut Line, why: &str) {
-        tracing::warn!(
-            shard = %line.shard,
-            "enhanced fan-out has failed for more than a minute ({why}); \
-             the shard is polled, and fan-out is tried again every few minutes"
-        );
-        line.give_up(self.now(), why);
-    }
-
-    /// Tries fan-out again while polling; whether the shard is subscribed.
-    fn go_back(&self, line: &mut Line, stop: &Stop) -> Result<bool, StreamError> {
-        line.tries_again(self.now());
-        match self.try_subscribing(line, stop) {
-            Ok(Tried::Subscribed) => {
-                tracing::info!(shard = %line.shard, "enhanced fan-out again: the shard is subscribed");
-                Ok(true)
-            }
-            Ok(Tried::NotYet(_)) => Ok(false),
-            Err(error)
-                if matches!(error.kind, StreamErrorKind::InvalidArgument | StreamErrorKind::Stopped) =>
-            {
-                Err(error)
-            }
-            Err(error) => {
-                tracing::info!(shard = %line.shard, "enhanced fan-out still fails, polling goes on: {error}");
-                Ok(false)
-            }
-        }
-    }
-
-    fn poll(&self, line: &mut Line, stop: &Stop) -> Result<Received, StreamError> {
-        let Way::Polled { iterator, .. } = &line.way else {
-            return Ok(Received::NothingYet(Duration::ZERO));
-        };
-        let iterator = match iterator.clone() {
-            Some(iterator) => iterator,
-            None => match self.polling.iterator(&line.shard, &line.poll_from(), stop) {
-                Ok(served) => served.value,
-                Err(error) if error.kind == StreamErrorKind::InvalidArgument => {
-                    let kind = position_refused(line.has_records());
-                    return Err(StreamError { kind, ..error });
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        let mut reply = self.polling.records(&line.shard, &iterator, stop)?;
-        line.take_polled(&reply);
-        if reply.value.next_iterator.is_some() {
-            reply.value.next_iterator = Some(token(line.generation));
-        }
-        Ok(Received::Reply(reply))
-    }
 }
 
 /// What became of a try to subscribe.
@@ -455,3 +367,8 @@ impl Stream for FanOut {
         }
     }
 }
+
+#[cfg(test)]
+mod peer;
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,10 @@ const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(10);
 /// the issue 2779 of aws-sdk-ruby shows; AWS documents no number). Four times that is a dead connection.
 pub(super) const SILENCE: Duration = Duration::from_secs(20);
 
+/// Nobody has looked for so long: what came meanwhile may show with the next look only, so silence
+/// is counted anew.
+const UNATTENDED: Duration = Duration::from_secs(10);
+
 /// How long an event may have been on its way when nothing had arrived yet. Beyond that the
 /// connection is as good as dead.
 const UNDER_WAY: Duration = Duration::from_secs(10);
@@ -141,10 +145,13 @@ impl Subscription {
     pub(super) fn look(&mut self, blocking: &Blocking, clock: &dyn Clock, stop: &Stop) -> Look {
         for _ in 0..UNKNOWN_EVENTS {
             let now = clock.monotonic();
-            self.looked_at = now;
+            let unattended = now.saturating_sub(std::mem::replace(&mut self.looked_at, now)) >= UNATTENDED;
             match blocking.look(stop, self.receiver.recv()) {
                 None => {
                     self.times.empty_at = Some(now);
+                    if unattended {
+                        self.empty_since = None;
+                    }
                     self.empty_since.get_or_insert(now);
                     return Look::Nothing;
                 }
