@@ -21,7 +21,7 @@ use crate::model::metric::{Gauge, Service};
 use crate::model::sequence::Position;
 use crate::model::shard::StreamIdentity;
 use crate::model::timestamp::Timestamp;
-use crate::ports::ShardState;
+use crate::ports::{ShardState, Standing};
 use crate::retry::{Backoff, Pace};
 use crate::spool::items::SpoolItems;
 use crate::spool::outbox::Outbox;
@@ -260,7 +260,7 @@ impl ShardWorker {
     }
 
     fn report_waiting(&self) {
-        self.ports.meter.state(ShardState { activity: "waiting", due: None, troubles: vec![] });
+        self.ports.meter.state(ShardState { activity: "waiting", ..ShardState::default() });
     }
 
     /// Tells the meter how things stand.
@@ -292,11 +292,30 @@ impl ShardWorker {
             (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
             (false, false) => "waiting",
         };
-        let pacing = self.setup.settings.pacing;
-        // Three polls and the deadline of one call.
-        let due =
-            (activity == "reading").then(|| self.read_due + 3 * pacing.caught_up + Duration::from_secs(20));
-        meter.state(ShardState { activity, due, troubles });
+        let due = (activity == "reading").then(|| self.progress_due());
+        meter.state(ShardState { activity, due, troubles, standing: self.standing() });
+    }
+
+    fn standing(&self) -> Standing {
+        let archived_to = self.archived.as_ref().and_then(|archived| archived.known.last_record.clone());
+        let sealed_to = self.reading.as_ref().and_then(|reading| reading.at.last_record.clone());
+        Standing {
+            read_to: self.writer.last().cloned().or(sealed_to).or_else(|| archived_to.clone()),
+            archived_to,
+            open_records: self.writer.records(),
+            open_bytes: self.writer.content_size(),
+            open_since: self.open.since,
+        }
+    }
+
+    /// By when the reading shard makes progress if it is well: three polls and the deadline of one call.
+    fn progress_due(&self) -> Duration {
+        let next = match (&self.delivery, &self.rereading) {
+            // The shard's calls are the delivery's meanwhile.
+            (Delivery::Rendering(_), Some(rereading)) => rereading.due().max(self.delivery_due),
+            _ => self.read_due,
+        };
+        next.max(self.disk_due) + 3 * self.setup.settings.pacing.caught_up + Duration::from_secs(20)
     }
 
     /// A disk operation failed: says so, and holds everything that needs the disk for a while.
