@@ -18,6 +18,11 @@ use tempfile::TempDir;
 
 use super::{http, servers, wait_for};
 
+/// The real binary.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_kinesis-keeper")
+}
+
 /// Longer than any test should need for anything.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
@@ -125,9 +130,10 @@ impl Setting {
         keeper
     }
 
-    fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
+    /// As [`Self::start`], with more environment variables.
+    pub fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
         self.write();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kinesis-keeper"));
+        let mut command = Command::new(binary());
         command.arg("run").arg(self.file()).envs(self.environment()).envs(more.iter().copied());
         for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy);

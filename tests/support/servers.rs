@@ -47,6 +47,14 @@ pub fn ministack() -> &'static Server {
     })
 }
 
+/// A program that is installed beside `ministack`, from the same pin.
+pub fn python_program(name: &str) -> PathBuf {
+    match install("ministack", &python_pin(), install_python) {
+        Ok(folder) => folder.join("venv/bin").join(name),
+        Err(why) => panic!("{name} can't be had: {why}"),
+    }
+}
+
 fn have(
     server: &'static OnceLock<Result<Server, String>>,
     name: &str,
