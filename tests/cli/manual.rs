@@ -92,10 +92,10 @@ fn config_page() -> String {
             writeln!(page, ".SH SECTION {}", escape(line)).unwrap();
             paragraph(&comment.drain(..).collect::<Vec<_>>(), &mut page);
         } else if let Some((setting, beside)) = setting(line) {
-            writeln!(page, ".TP\n.B {}", escape(setting)).unwrap();
+            writeln!(page, ".TP\n\\fB{}\\fR", escape(setting)).unwrap();
             comment.extend(beside);
             if comment.is_empty() {
-                page.push_str("See the text above.\n");
+                page.push_str("As the section says.\n");
             }
             paragraph(&comment.drain(..).collect::<Vec<_>>(), &mut page);
         }
@@ -152,9 +152,9 @@ fn the_configurations_page_tells_of_every_key() {
         let named = line.split(" = ").next().unwrap().trim();
         assert!(page.contains(&escape(named)), "{named}");
     }
-    assert!(page.contains(".TP\n.B max_records = 1_000_000\n"), "{page}");
+    assert!(page.contains(".TP\n\\fBmax_records = 1_000_000\\fR\n"), "{page}");
     assert!(
-        page.contains(".TP\n.B max_bytes = \"128 MiB\"\nbefore compression; 64 KiB to 4 GiB\n"),
+        page.contains(".TP\n\\fBmax_bytes = \"128 MiB\"\\fR\nbefore compression; 64 KiB to 4 GiB\n"),
         "{page}"
     );
 }
