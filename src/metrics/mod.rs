@@ -9,6 +9,7 @@ pub mod families;
 pub mod health;
 pub mod history;
 pub mod http;
+mod meter;
 mod open_metrics;
 pub mod pusher;
 pub mod registry;

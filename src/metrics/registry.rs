@@ -2,7 +2,7 @@
 //!
 //! Owns the meters of all shards, running and ended. Does not publish: it hands out a [`Snapshot`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,27 +10,19 @@ use std::time::Duration;
 use super::families::StreamGauge;
 use super::health::{self, Health};
 use super::history::{History, Totals};
+use super::meter::{LastBatches, ShardMeter};
 use super::snapshot::{ShardNumbers, Snapshot};
-use super::status::{self, BatchStatus, MinuteStatus, ShardStatus, Status, Sums};
+use super::status::{self, MinuteStatus, ShardStatus, Status, Sums};
 use super::tally::{Errors, Tally};
-use super::uploads::Histogram;
-use crate::model::batch::SealReason;
-use crate::model::manifest::BatchNotice;
-use crate::model::metric::{Counter, Gauge, Service};
+use crate::model::metric::{Counter, Service};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
-use crate::ports::{Clock, Meter, ShardState};
+use crate::ports::{Clock, Meter};
 
 /// How long the counters of an ended shard are still shown as its own, so that every sink has seen
 /// the last of them. After that they live on in the totals only: an on-demand stream reshards for
 /// years, and each shard's numbers take memory here and series in every sink.
 const SHOWN_AFTER_END: Duration = Duration::from_secs(3600);
-
-/// A thread that has just been started has not said what it does; it must within this time.
-const START_GRACE: Duration = Duration::from_secs(60);
-
-/// How many of the batches archived last are shown.
-const LAST_BATCHES: usize = 20;
 
 /// All numbers of one stream; clones share them.
 #[derive(Clone)]
@@ -54,8 +46,7 @@ struct Inner {
     since: Timestamp,
     /// `s3://bucket/prefix`.
     archive: OnceLock<String>,
-    /// Newest first.
-    last_batches: Arc<Mutex<VecDeque<BatchStatus>>>,
+    last_batches: LastBatches,
     history: Mutex<History>,
 }
 
@@ -281,7 +272,7 @@ impl Shards {
         };
         add(&|counter| self.gone.counters[counter as usize]);
         for known in self.known.values() {
-            add(&|counter| known.meter.counters[counter as usize].load(Ordering::Relaxed));
+            add(&|counter| known.meter.count_of(counter));
         }
         totals
     }
@@ -293,7 +284,7 @@ impl Shards {
             if ended {
                 tally.gauges = Default::default();
             }
-            let last = lock(&known.meter.last_batch).clone();
+            let last = known.meter.last_batch();
             ShardStatus::new(id.clone(), &tally, known.meter.current_state(), ended, last, now)
         };
         self.known.iter().map(status).collect()
@@ -314,112 +305,16 @@ impl Shards {
     }
 }
 
-/// The bits of a gauge that was never set, or not to a number: no finite value has them.
-const UNSET: u64 = f64::NAN.to_bits();
-
-/// One shard's numbers. Counting takes no lock; what is rare (errors, a changed state) may.
-struct ShardMeter {
-    counters: [AtomicU64; Counter::ALL.len()],
-    sealed: [AtomicU64; SealReason::ALL.len()],
-    gauges: [AtomicU64; Gauge::ALL.len()],
-    uploads: Histogram,
-    errors: Mutex<Errors>,
-    state: Mutex<ShardState>,
-    clock: Arc<dyn Clock>,
-    last_batch: Mutex<Option<BatchStatus>>,
-    /// Of all shards, newest first.
-    last_batches: Arc<Mutex<VecDeque<BatchStatus>>>,
-}
-
-impl ShardMeter {
-    fn new(now: Duration, clock: Arc<dyn Clock>, last_batches: Arc<Mutex<VecDeque<BatchStatus>>>) -> Self {
-        let meter = Self {
-            counters: Default::default(),
-            sealed: Default::default(),
-            gauges: Default::default(),
-            uploads: Histogram::default(),
-            errors: Mutex::default(),
-            state: Mutex::default(),
-            clock,
-            last_batch: Mutex::default(),
-            last_batches,
-        };
-        meter.start(now);
-        meter
-    }
-
-    /// A thread is about to run.
-    fn start(&self, now: Duration) {
-        for gauge in &self.gauges {
-            gauge.store(UNSET, Ordering::Relaxed);
-        }
-        let mut state = lock(&self.state);
-        let standing = std::mem::take(&mut state.standing);
-        let due = Some(now + START_GRACE);
-        *state = ShardState { activity: "starting", due, standing, ..ShardState::default() };
-    }
-
-    fn current_state(&self) -> ShardState {
-        lock(&self.state).clone()
-    }
-
-    fn read(&self) -> Tally {
-        let value = |gauge: &AtomicU64| {
-            let value = f64::from_bits(gauge.load(Ordering::Relaxed));
-            value.is_finite().then_some(value)
-        };
-        Tally {
-            counters: self.counters.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
-            sealed: self.sealed.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
-            gauges: self.gauges.each_ref().map(value),
-            errors: lock(&self.errors).clone(),
-            uploads: self.uploads.read(),
-        }
-    }
-}
-
-impl Meter for ShardMeter {
-    fn count(&self, counter: Counter, more: u64) {
-        self.counters[counter as usize].fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn set(&self, gauge: Gauge, value: f64) {
-        self.gauges[gauge as usize].store(value.to_bits(), Ordering::Relaxed);
-    }
-
-    fn sealed(&self, reason: SealReason) {
-        self.sealed[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn upload(&self, took: Duration) {
-        self.uploads.add(took);
-    }
-
-    fn error(&self, service: Service, kind: &'static str) {
-        *lock(&self.errors).entry((service.as_str(), kind)).or_default() += 1;
-    }
-
-    fn state(&self, state: ShardState) {
-        *lock(&self.state) = state;
-    }
-
-    fn archived(&self, batch: &BatchNotice) {
-        let batch = BatchStatus::new(batch, self.clock.now());
-        *lock(&self.last_batch) = Some(batch.clone());
-        let mut last = lock(&self.last_batches);
-        last.truncate(LAST_BATCHES - 1);
-        last.push_front(batch);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::meter::START_GRACE;
     use crate::metrics::test_clock::TestClock;
+    use crate::model::metric::Gauge;
 
     fn registry() -> (Registry, Arc<TestClock>) {
         let clock = Arc::new(TestClock::default());

@@ -86,18 +86,18 @@ fn config_page() -> String {
             comment.push(text.trim());
             // The comment that opens the file, before any section.
             if !page.contains(".SH SECTION") && lines.peek().is_some_and(|next| next.is_empty()) {
-                paragraph(&comment.drain(..).collect::<Vec<_>>(), &mut page);
+                paragraph(&std::mem::take(&mut comment), &mut page);
             }
         } else if line.starts_with('[') {
             writeln!(page, ".SH SECTION {}", escape(line)).unwrap();
-            paragraph(&comment.drain(..).collect::<Vec<_>>(), &mut page);
+            paragraph(&std::mem::take(&mut comment), &mut page);
         } else if let Some((setting, beside)) = setting(line) {
             writeln!(page, ".TP\n\\fB{}\\fR", escape(setting)).unwrap();
             comment.extend(beside);
             if comment.is_empty() {
                 page.push_str("As the section says.\n");
             }
-            paragraph(&comment.drain(..).collect::<Vec<_>>(), &mut page);
+            paragraph(&std::mem::take(&mut comment), &mut page);
         }
     }
     page.push_str(

@@ -128,7 +128,7 @@ fn errors(source: &Source) -> Vec<String> {
     for (at, _) in text.match_indices("tracing::error!(") {
         let call = arguments(&text[at + "tracing::error!(".len()..]);
         let mut parts = call.split('"').skip(1).step_by(2);
-        let message = parts.next_back().unwrap_or_default();
+        let message = parts.by_ref().last().unwrap_or_default();
         // A text that goes on in the next line.
         let lines = message.split("\\\n").map(str::trim_start);
         messages.push(lines.collect::<String>());
