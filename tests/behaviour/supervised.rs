@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use tempfile::TempDir;
 
 use super::exactly_once::wait_read;
 use crate::support::keeper::{LIMIT, Setting, binary};
@@ -15,6 +18,8 @@ const PROGRAM: &str = "kinesis-keeper-clickstream";
 struct Supervisord {
     child: Child,
     file: PathBuf,
+    /// Outlives whoever works in it.
+    _folder: Arc<TempDir>,
 }
 
 impl Supervisord {
@@ -45,7 +50,7 @@ impl Supervisord {
         fs::write(&file, text).unwrap();
         let mut command = Command::new(python_program("supervisord"));
         command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { child: command.spawn().unwrap(), file }
+        Self { child: command.spawn().unwrap(), file, _folder: Arc::clone(&setting.folder) }
     }
 
     /// What supervisorctl says.
@@ -68,11 +73,13 @@ impl Supervisord {
 
 impl Drop for Supervisord {
     fn drop(&mut self) {
+        // It stops its program first, and may not be ended before that: nobody else would.
         self.ask(&["shutdown"]);
-        // It stops its program first; a test that has failed does not wait for that.
-        if std::thread::panicking() {
-            let _ = self.child.kill();
+        let end = std::time::Instant::now() + LIMIT;
+        while matches!(self.child.try_wait(), Ok(None)) && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
