@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::model::batch::SealReason;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::manifest::Notice;
+use crate::model::manifest::{BatchNotice, Notice};
 use crate::model::metric::{Counter, Gauge, Number, Service, Shape};
 use crate::model::record::RawRecord;
 use crate::model::sequence::SequenceNumber;
@@ -459,6 +459,9 @@ pub trait Meter: Send + Sync {
 
     /// What the shard is doing, and until when (monotonic) it must have made progress.
     fn state(&self, state: ShardState);
+
+    /// A batch is in the archive: its object was seen. Who shows no batches need not care.
+    fn archived(&self, _batch: &BatchNotice) {}
 }
 
 /// What `/healthz` and the log say of a shard.
@@ -470,6 +473,23 @@ pub struct ShardState {
     pub due: Option<Duration>,
     /// Why it does not read, or cannot archive: each in plain words. Empty when all is well.
     pub troubles: Vec<String>,
+    /// How far it is.
+    pub standing: Standing,
+}
+
+/// How far a shard is, for whoever looks at it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// The last record read, as far as is known.
+    pub read_to: Option<SequenceNumber>,
+    /// The last record in the archive, as far as is known.
+    pub archived_to: Option<SequenceNumber>,
+    /// Lines of the open batch.
+    pub open_records: u64,
+    /// Bytes of the open batch, before compression.
+    pub open_bytes: u64,
+    /// When its first record was added, monotonic; `None` while it is empty.
+    pub open_since: Option<Duration>,
 }
 
 /// Publishes numbers once a minute, on a thread of its own.

@@ -5,6 +5,7 @@
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod run;
+mod service;
 mod wiring;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! `run CONFIG`: the archiver, in the foreground.
 //!
-//! Owns what is started around the supervisor and the order in which it ends, and the reload.
+//! Owns what is started around the supervisor and the order in which it ends, and the reload. What the
+//! service manager is told of it is in `service`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use super::service::Service;
 use super::wiring::{aws_settings, options, services};
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::Clients;
@@ -34,8 +36,9 @@ const RUNTIME_END: Duration = Duration::from_secs(1);
 /// Archives the stream of a configuration file until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
     let control = Control::new();
-    // First of all: a signal that comes while things start is a signal, too.
-    let (reload, _watch) = Reload::watch(path, &control)?;
+    let (service, _teller) = Service::find(Arc::new(SystemClock::new()))?;
+    // Before all else: a signal that comes while things start is a signal, too.
+    let (reload, _watch) = Reload::watch(path, &control, &service)?;
     let config = Config::load(path)?;
     logging::start(&config.log)?;
     let runtime = runtime()?;
@@ -78,7 +81,7 @@ fn keep_until_stopped(
     let mut prepared = Prepared::new(config, handle)?;
     reload.allow(handle);
     loop {
-        match keep(&prepared, handle, control)? {
+        match keep(&prepared, handle, control, &reload.service)? {
             End::Stopped => return Ok(()),
             End::Reload => {
                 if let Some(new) = reload.take() {
@@ -97,18 +100,21 @@ fn keep_until_stopped(
 #[derive(Clone)]
 struct Reload {
     path: PathBuf,
+    service: Service,
     handle: Arc<OnceLock<Handle>>,
     next: Arc<Mutex<Option<Prepared>>>,
 }
 
 impl Reload {
     /// Translates signals from now on.
-    fn watch(path: &Path, control: &Control) -> Result<(Self, SignalWatch), Failure> {
-        let reload = Self { path: path.to_owned(), handle: Arc::default(), next: Arc::default() };
+    fn watch(path: &Path, control: &Control, service: &Service) -> Result<(Self, SignalWatch), Failure> {
+        let (path, service) = (path.to_owned(), service.clone());
+        let reload = Self { path, service, handle: Arc::default(), next: Arc::default() };
         let (own, control) = (reload.clone(), control.clone());
         let watch = watch(move |asked| match asked {
             Asked::Stop => {
                 tracing::info!("asked to stop; a second signal ends the process at once");
+                own.service.stopping();
                 control.stop();
             }
             Asked::Reload => own.try_file(&control),
@@ -130,12 +136,14 @@ impl Reload {
         match checked.and_then(|config| Prepared::new(config, handle)) {
             Ok(prepared) => {
                 tracing::info!(file = %self.path.display(), "asked to read the file again; stopping first");
+                self.service.reloading();
                 *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
                 control.reload();
             }
             Err(failure) => {
                 let file = self.path.display();
                 tracing::error!(%file, problem = %failure, "the new file is refused; the old one goes on");
+                self.service.refused();
             }
         }
     }
@@ -146,7 +154,7 @@ impl Reload {
 }
 
 /// Keeps the stream until it is asked to end; everything that was started has ended then.
-fn keep(prepared: &Prepared, handle: &Handle, control: &Control) -> Result<End, Failure> {
+fn keep(prepared: &Prepared, handle: &Handle, control: &Control, service: &Service) -> Result<End, Failure> {
     let Prepared { config, clients } = prepared;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -157,10 +165,12 @@ fn keep(prepared: &Prepared, handle: &Handle, control: &Control) -> Result<End, 
     );
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let registry = Registry::new(config.stream.name.clone(), config.metrics.per_shard, Arc::clone(&clock));
+    registry.set_archive(&config.archive.bucket, config.archive.prefix.as_str());
     let blocking = Blocking::new(handle.clone());
     // Whose state is in use by another process is to hear of that, not of the other's metrics port.
     drop(StateLock::acquire(&config.disk.state_dir)?);
     let publishing = Publishing::start(prepared, &registry, &blocking, &clock, handle)?;
+    service.follow(&registry);
     let services = services(config, clients, &blocking, clock, &registry);
     let outcome = Supervisor::new(services, options(config, fastrand::Rng::new().u64(..))).run(control);
     publishing.end();
@@ -219,5 +229,9 @@ fn address(place: &HostPort) -> Result<SocketAddr, Failure> {
     let found = (place.host(), place.port()).to_socket_addrs();
     let mut found = found
         .map_err(|error| Failure::failed(format!("cannot serve metrics on {place}: {error}; {hint}")))?;
-    found.next().ok_or_else(|| Failure::failed(format!("{place} is no address; {hint}")))
+    let found = found.next().ok_or_else(|| Failure::failed(format!("{place} is no address; {hint}")))?;
+    if !found.ip().is_loopback() {
+        tracing::warn!(%place, "the status page and the metrics can be read by whoever reaches this address");
+    }
+    Ok(found)
 }

@@ -192,7 +192,7 @@ pub struct Metrics {
     pub cloudwatch_namespace: Option<String>,
     /// The statsd server; `None`: off.
     pub statsd: Option<HostPort>,
-    /// Where `/metrics` and `/healthz` are served; `None`: off.
+    /// Where `/metrics`, `/healthz` and the status page are served; `None`: off.
     pub http: Option<HostPort>,
     /// Whether shards are told apart.
     pub per_shard: bool,

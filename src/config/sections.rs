@@ -160,7 +160,7 @@ fn metrics(mut from: Section<'_, '_>) -> Metrics {
     Metrics {
         cloudwatch_namespace: from.read("cloudwatch_namespace", None, value::unless_empty(value::namespace)),
         statsd: from.read("statsd", None, value::unless_empty(value::host_port)),
-        http: from.read("http", None, value::unless_empty(value::host_port)),
+        http: from.read("http", None, value::unless_empty(value::listen)),
         per_shard: from.read("per_shard", true, value::boolean),
     }
 }

@@ -338,6 +338,11 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, String> {
     if fits { Ok(HostPort { host: bracketed.unwrap_or(host).to_owned(), port }) } else { Err(refuse()) }
 }
 
+/// `host:port` to listen at; `:port` alone is this machine and nobody else.
+pub(super) fn listen(text: &str) -> Result<HostPort, String> {
+    if text.starts_with(':') { host_port(&format!("127.0.0.1{text}")) } else { host_port(text) }
+}
+
 /// An address of a service.
 pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));

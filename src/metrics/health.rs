@@ -15,6 +15,9 @@ pub struct Health {
     pub reasons: Vec<String>,
     /// What is wrong although progress is made, such as S3 being away while reading goes on.
     pub troubles: Vec<String>,
+    /// Whether a shard is overdue without a known reason: it hangs, and only a restart would help. A stream
+    /// that is waited for, a full spool or a stopped shard are not mended by a restart.
+    pub stuck: bool,
 }
 
 impl Health {
@@ -47,6 +50,7 @@ pub fn judge(now: Duration, stream: Option<String>, shards: &[(ShardId, ShardSta
         }
         if let Some(late) = lateness(state, now) {
             let late = late.as_secs_f64();
+            health.stuck = true;
             health.reasons.push(format!("{shard}: no progress while {activity}, {late:.1} s overdue"));
         }
         health.troubles.extend(state.troubles.iter().map(|trouble| format!("{shard}: {trouble}")));
@@ -67,7 +71,8 @@ mod tests {
 
     fn judged(activity: &'static str, due: Option<u64>, troubles: &[&str]) -> Health {
         let troubles = troubles.iter().map(|&trouble| trouble.to_owned()).collect();
-        let state = ShardState { activity, due: due.map(Duration::from_secs), troubles };
+        let due = due.map(Duration::from_secs);
+        let state = ShardState { activity, due, troubles, ..ShardState::default() };
         judge(NOW, None, &[(ShardId::new("shardId-0"), state)])
     }
 
@@ -83,13 +88,14 @@ mod tests {
     #[test]
     fn what_is_overdue_paused_or_stopped_is_bad() {
         let health = judged("reading", Some(90), &["S3 is away"]);
-        assert!(!health.is_good());
+        assert!(!health.is_good() && health.stuck);
         assert_eq!(
             health.to_string(),
             "shardId-0: no progress while reading, 10.0 s overdue\nshardId-0: S3 is away\n"
         );
         let health = judged("paused", None, &["the spool is full", "S3 is away"]);
         assert_eq!(health.to_string(), "shardId-0: paused: the spool is full; S3 is away\n");
+        assert!(!health.stuck, "a restart would not help");
         assert_eq!(judged("stopped", Some(200), &[]).to_string(), "shardId-0: stopped\n");
     }
 

@@ -1,7 +1,8 @@
-//! The HTTP server: `/metrics` and `/healthz`, for a scraper and a probe.
+//! The HTTP server: `/metrics` and `/healthz` for a scraper and a probe, `/` and `/status.json` for a person.
 //!
 //! Owns the socket and its limits. A connection serves one request and lives for ten seconds at
-//! most, so that idle or slow peers cannot use up the connections or the memory.
+//! most, so that idle or slow peers cannot use up the connections or the memory. Nothing can be changed
+//! through it, and the page asks nobody but this server.
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
@@ -13,7 +14,10 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -33,7 +37,7 @@ use crate::stop::Stop;
 struct Limits {
     /// Connections at a time; more wait in the kernel's queue.
     connections: usize,
-    /// `/metrics` answers at a time: with a thousand shards each is megabytes.
+    /// `/metrics` and `/status.json` answers at a time: with a thousand shards each is megabytes.
     renderings: usize,
     /// For the request's head.
     head: Duration,
@@ -50,6 +54,23 @@ const LIMITS: Limits = Limits {
     whole: Duration::from_secs(10),
     drain: Duration::from_secs(2),
 };
+
+/// The status page: one file, without a build step.
+const PAGE: &str = include_str!("page.html");
+
+/// What each answer says to browsers: nothing is kept, guessed, framed, or fetched from elsewhere.
+const SAID: [(HeaderName, HeaderValue); 4] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+];
 
 /// A running server. It ends when the [`Stop`] it was given does, or when it is dropped.
 #[derive(Debug)]
@@ -186,38 +207,62 @@ async fn answer(
     rendering: &Mutex<Option<OwnedSemaphorePermit>>,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !matches!(path, "/metrics" | "/healthz") {
-        return plain(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n".to_owned());
+    if !matches!(path, "/" | "/status.json" | "/metrics" | "/healthz") {
+        let there_are = "there are /, /status.json, /metrics and /healthz\n";
+        return plain(StatusCode::NOT_FOUND, there_are.to_owned());
     }
-    if request.method() != Method::GET {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    if path == "/healthz" {
-        let health = door.registry.health();
-        let status = if health.is_good() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        return plain(status, health.to_string());
+    match path {
+        "/" => respond(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+        "/healthz" => {
+            let health = door.registry.health();
+            let status = if health.is_good() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            plain(status, health.to_string())
+        }
+        "/status.json" => rendered("application/json", door, rendering, status_json).await,
+        _ => {
+            let metrics = |registry: &Registry| Ok(open_metrics::render(&registry.snapshot()));
+            rendered(open_metrics::CONTENT_TYPE, door, rendering, metrics).await
+        }
     }
+}
+
+fn status_json(registry: &Registry) -> serde_json::Result<String> {
+    serde_json::to_string(&registry.status())
+}
+
+/// Answers with what may be megabytes: a few at a time, and not on a thread that serves others.
+async fn rendered(
+    content_type: &'static str,
+    door: &Door,
+    rendering: &Mutex<Option<OwnedSemaphorePermit>>,
+    render: impl FnOnce(&Registry) -> serde_json::Result<String> + Send + 'static,
+) -> Response<Full<Bytes>> {
     if let Ok(permit) = Arc::clone(&door.renderings).acquire_owned().await {
         *rendering.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
     }
     let registry = door.registry.clone();
-    let rendered = tokio::task::spawn_blocking(move || open_metrics::render(&registry.snapshot())).await;
-    rendered.map_or_else(
-        |_| plain(StatusCode::INTERNAL_SERVER_ERROR, "the numbers could not be written\n".to_owned()),
-        |text| respond(StatusCode::OK, open_metrics::CONTENT_TYPE, text),
-    )
+    match tokio::task::spawn_blocking(move || render(&registry)).await {
+        Ok(Ok(text)) => respond(StatusCode::OK, content_type, text),
+        Ok(Err(_)) | Err(_) => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the numbers could not be written\n".to_owned())
+        }
+    }
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     respond(status, "text/plain; charset=utf-8", text)
 }
 
-fn respond(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+fn respond(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().extend(SAID);
     response
 }
 

@@ -1,17 +1,21 @@
 //! The numbers, and who gets them: CloudWatch, statsd, HTTP.
 //!
 //! Owns what is counted since the start of the process ([`Registry`]), how it is written as
-//! OpenMetrics, the little HTTP server, the statsd sink and the threads that push once a minute.
+//! OpenMetrics and as the status page, the little HTTP server, the statsd sink and the threads that
+//! push once a minute.
 //! Not here: what the numbers mean (`shard/` reports them) and the call to CloudWatch (`aws/`).
 
 pub mod families;
 pub mod health;
+pub mod history;
 pub mod http;
+mod meter;
 mod open_metrics;
 pub mod pusher;
 pub mod registry;
 pub mod snapshot;
 pub mod statsd;
+pub mod status;
 mod tally;
 #[cfg(test)]
 mod test_clock;
@@ -22,3 +26,4 @@ pub use pusher::Pusher;
 pub use registry::Registry;
 pub use snapshot::Snapshot;
 pub use statsd::Statsd;
+pub use status::Status;

@@ -4,26 +4,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::families::StreamGauge;
 use super::health::{self, Health};
+use super::history::{History, Totals};
+use super::meter::{LastBatches, ShardMeter};
 use super::snapshot::{ShardNumbers, Snapshot};
+use super::status::{self, MinuteStatus, ShardStatus, Status, Sums};
 use super::tally::{Errors, Tally};
-use super::uploads::Histogram;
-use crate::model::batch::SealReason;
-use crate::model::metric::{Counter, Gauge, Service};
+use crate::model::metric::{Counter, Service};
 use crate::model::shard::ShardId;
-use crate::ports::{Clock, Meter, ShardState};
+use crate::model::timestamp::Timestamp;
+use crate::ports::{Clock, Meter};
 
 /// How long the counters of an ended shard are still shown as its own, so that every sink has seen
 /// the last of them. After that they live on in the totals only: an on-demand stream reshards for
 /// years, and each shard's numbers take memory here and series in every sink.
 const SHOWN_AFTER_END: Duration = Duration::from_secs(3600);
-
-/// A thread that has just been started has not said what it does; it must within this time.
-const START_GRACE: Duration = Duration::from_secs(60);
 
 /// All numbers of one stream; clones share them.
 #[derive(Clone)]
@@ -43,6 +42,12 @@ struct Inner {
     shards_running: AtomicU64,
     /// The bits of an `f64`.
     key_space_covered: AtomicU64,
+    /// When counting began.
+    since: Timestamp,
+    /// `s3://bucket/prefix`.
+    archive: OnceLock<String>,
+    last_batches: LastBatches,
+    history: Mutex<History>,
 }
 
 #[derive(Default)]
@@ -65,6 +70,7 @@ impl Registry {
         let inner = Inner {
             stream,
             per_shard,
+            since: clock.now(),
             clock,
             shards: Mutex::default(),
             errors: Mutex::default(),
@@ -72,6 +78,9 @@ impl Registry {
             batch_memory: AtomicU64::new(0),
             shards_running: AtomicU64::new(0),
             key_space_covered: AtomicU64::new(0),
+            archive: OnceLock::new(),
+            last_batches: Arc::default(),
+            history: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -94,11 +103,15 @@ impl Registry {
         let known = shards
             .known
             .entry(shard.clone())
-            .or_insert_with(|| Known { meter: Arc::new(ShardMeter::new(now)), retired: None });
+            .or_insert_with(|| Known { meter: Arc::new(self.new_meter(now)), retired: None });
         if known.retired.take().is_some() {
             known.meter.start(now);
         }
         Arc::clone(&known.meter) as Arc<dyn Meter>
+    }
+
+    fn new_meter(&self, now: Duration) -> ShardMeter {
+        ShardMeter::new(now, Arc::clone(&self.inner.clock), Arc::clone(&self.inner.last_batches))
     }
 
     /// No thread runs for the shard any more, and none will: its gauges vanish, what it counted
@@ -118,6 +131,7 @@ impl Registry {
     /// How many shards have a running thread.
     pub fn shards_running(&self, shards: usize) {
         self.inner.shards_running.store(shards as u64, Ordering::Relaxed);
+        self.remember();
     }
 
     /// The share of the hash key space that running shards cover; 1 is healthy.
@@ -134,6 +148,17 @@ impl Registry {
     /// from the start); `None`: it is.
     pub fn stream_state(&self, state: Option<String>) {
         *lock(&self.inner.state) = state;
+    }
+
+    /// Whether the stream was reached, and is.
+    pub fn is_stream_reached(&self) -> bool {
+        lock(&self.inner.state).is_none()
+    }
+
+    /// Where the archive lies, for the status page.
+    pub fn set_archive(&self, bucket: &str, prefix: &str) {
+        // A registry is of one archive: a second call would say the same.
+        let _ = self.inner.archive.set(format!("s3://{bucket}/{prefix}"));
     }
 
     /// A call that belongs to no shard failed.
@@ -184,6 +209,47 @@ impl Registry {
         ]
     }
 
+    /// Takes the hour's history on, if a second has passed. (Called often: the supervisor's loop does.)
+    fn remember(&self) {
+        let now = self.inner.clock.monotonic();
+        let mut history = lock(&self.inner.history);
+        if history.is_due(now) {
+            history.look(now, lock(&self.inner.shards).totals());
+        }
+    }
+
+    /// How the archiver stands, for the status page.
+    pub fn status(&self) -> Status {
+        self.remember();
+        let (now, wall) = (self.inner.clock.monotonic(), self.inner.clock.now());
+        let (health, snapshot) = (self.health(), self.snapshot());
+        let last_batches: Vec<_> = lock(&self.inner.last_batches).iter().cloned().collect();
+        let shards = lock(&self.inner.shards).statuses(now);
+        let covered = f64::from_bits(self.inner.key_space_covered.load(Ordering::Relaxed));
+        let totals = Sums {
+            shards_running: self.inner.shards_running.load(Ordering::Relaxed),
+            key_space_covered: if covered.is_finite() { covered } else { 0.0 },
+            batch_memory_bytes: self.inner.batch_memory.load(Ordering::Relaxed),
+            ..Sums::new(&snapshot.total)
+        };
+        let history = lock(&self.inner.history);
+        let last_hour = history.minutes(now).map(|(ago, more)| MinuteStatus::new(wall - ago, more)).collect();
+        Status {
+            version: status::VERSION,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            stream: self.inner.stream.clone(),
+            archive: self.inner.archive.get().cloned().unwrap_or_default(),
+            now: wall,
+            since: self.inner.since,
+            healthy: health.is_good(),
+            troubles: status::troubles(&health, &totals),
+            totals,
+            shards,
+            last_batches,
+            last_hour,
+        }
+    }
+
     fn states(&self) -> Vec<(ShardId, ShardState)> {
         let shards = lock(&self.inner.shards);
         let running = shards.known.iter().filter(|(_, known)| known.retired.is_none());
@@ -207,6 +273,34 @@ impl Registry {
 }
 
 impl Shards {
+    /// What the history follows.
+    fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        let mut add = |counters: &dyn Fn(Counter) -> u64| {
+            totals.records_read += counters(Counter::RecordsRead);
+            totals.bytes_read += counters(Counter::BytesRead);
+            totals.bytes_archived += counters(Counter::BytesArchived);
+        };
+        add(&|counter| self.gone.counters[counter as usize]);
+        for known in self.known.values() {
+            add(&|counter| known.meter.count_of(counter));
+        }
+        totals
+    }
+
+    fn statuses(&self, now: Duration) -> Vec<ShardStatus> {
+        let status = |(id, known): (&ShardId, &Known)| {
+            let mut tally = known.meter.read();
+            let ended = known.retired.is_some();
+            if ended {
+                tally.gauges = Default::default();
+            }
+            let last = known.meter.last_batch();
+            ShardStatus::new(id.clone(), &tally, known.meter.current_state(), ended, last, now)
+        };
+        self.known.iter().map(status).collect()
+    }
+
     /// Moves what was counted for shards long ended to `gone`. A meter that somebody still holds
     /// may still count: it stays.
     fn forget(&mut self, now: Duration) {
@@ -222,96 +316,16 @@ impl Shards {
     }
 }
 
-/// The bits of a gauge that was never set, or not to a number: no finite value has them.
-const UNSET: u64 = f64::NAN.to_bits();
-
-/// One shard's numbers. Counting takes no lock; what is rare (errors, a changed state) may.
-struct ShardMeter {
-    counters: [AtomicU64; Counter::ALL.len()],
-    sealed: [AtomicU64; SealReason::ALL.len()],
-    gauges: [AtomicU64; Gauge::ALL.len()],
-    uploads: Histogram,
-    errors: Mutex<Errors>,
-    state: Mutex<ShardState>,
-}
-
-impl ShardMeter {
-    fn new(now: Duration) -> Self {
-        let meter = Self {
-            counters: Default::default(),
-            sealed: Default::default(),
-            gauges: Default::default(),
-            uploads: Histogram::default(),
-            errors: Mutex::default(),
-            state: Mutex::default(),
-        };
-        meter.start(now);
-        meter
-    }
-
-    /// A thread is about to run.
-    fn start(&self, now: Duration) {
-        for gauge in &self.gauges {
-            gauge.store(UNSET, Ordering::Relaxed);
-        }
-        let starting =
-            ShardState { activity: "starting", due: Some(now + START_GRACE), troubles: Vec::new() };
-        *lock(&self.state) = starting;
-    }
-
-    fn current_state(&self) -> ShardState {
-        lock(&self.state).clone()
-    }
-
-    fn read(&self) -> Tally {
-        let value = |gauge: &AtomicU64| {
-            let value = f64::from_bits(gauge.load(Ordering::Relaxed));
-            value.is_finite().then_some(value)
-        };
-        Tally {
-            counters: self.counters.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
-            sealed: self.sealed.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
-            gauges: self.gauges.each_ref().map(value),
-            errors: lock(&self.errors).clone(),
-            uploads: self.uploads.read(),
-        }
-    }
-}
-
-impl Meter for ShardMeter {
-    fn count(&self, counter: Counter, more: u64) {
-        self.counters[counter as usize].fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn set(&self, gauge: Gauge, value: f64) {
-        self.gauges[gauge as usize].store(value.to_bits(), Ordering::Relaxed);
-    }
-
-    fn sealed(&self, reason: SealReason) {
-        self.sealed[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn upload(&self, took: Duration) {
-        self.uploads.add(took);
-    }
-
-    fn error(&self, service: Service, kind: &'static str) {
-        *lock(&self.errors).entry((service.as_str(), kind)).or_default() += 1;
-    }
-
-    fn state(&self, state: ShardState) {
-        *lock(&self.state) = state;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::meter::START_GRACE;
     use crate::metrics::test_clock::TestClock;
+    use crate::model::metric::Gauge;
 
     fn registry() -> (Registry, Arc<TestClock>) {
         let clock = Arc::new(TestClock::default());

@@ -48,6 +48,9 @@ impl ShardWorker {
         self.disk_works();
         self.ports.probe.reached(CrashPoint::AfterCheckpoint);
         self.log_archived(&settling, &seen);
+        if let Some(About::Batch(batch)) = notice.as_ref().map(|notice| &notice.about) {
+            self.ports.meter.archived(batch);
+        }
         self.announce();
         if let (Seen::Object(object), Some(notice)) = (&seen, &notice) {
             self.keep_copy(&settling, object, notice)?;

@@ -24,6 +24,13 @@ pub(super) struct Rereading {
     empty_replies: u32,
 }
 
+impl Rereading {
+    /// When the next call is due, monotonic.
+    pub(super) const fn due(&self) -> Duration {
+        self.due
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Render the entry's records.

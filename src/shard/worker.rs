@@ -21,7 +21,7 @@ use crate::model::metric::{Gauge, Service};
 use crate::model::sequence::Position;
 use crate::model::shard::{ShardId, StreamIdentity};
 use crate::model::timestamp::Timestamp;
-use crate::ports::ShardState;
+use crate::ports::{ShardState, Standing};
 use crate::retry::{Backoff, Pace};
 use crate::spool::items::SpoolItems;
 use crate::spool::outbox::Outbox;
@@ -280,7 +280,7 @@ impl ShardWorker {
     }
 
     fn report_waiting(&self) {
-        self.ports.meter.state(ShardState { activity: "waiting", due: None, troubles: vec![] });
+        self.ports.meter.state(ShardState { activity: "waiting", ..ShardState::default() });
     }
 
     /// How long after it was due the next answer counts as overdue: three polls and the deadline
@@ -313,14 +313,32 @@ impl ShardWorker {
             (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
             (false, false) => "waiting",
         };
+        // The shard's calls are the delivery's while that reads a batch again.
+        let next = match (&self.delivery, &self.rereading) {
+            (Delivery::Rendering(_), Some(rereading)) => rereading.due().max(self.delivery_due),
+            _ => self.read_due,
+        };
         if activity != "reading" {
             // A known wait: the clock starts anew when it is over.
             self.progress_due = self.monotonic() + self.patience();
         } else if self.read_backoff.failures() == 0 {
-            self.progress_due = self.progress_due.max(self.read_due + self.patience());
+            self.progress_due = self.progress_due.max(next.max(self.disk_due) + self.patience());
         }
         let due = (activity == "reading").then_some(self.progress_due);
-        meter.state(ShardState { activity, due, troubles });
+        meter.state(ShardState { activity, due, troubles, standing: self.standing() });
+    }
+
+    fn standing(&self) -> Standing {
+        let archived_to = self.archived.as_ref().and_then(|archived| archived.known.last_record.clone());
+        let sealed_to = self.reading.as_ref().and_then(|reading| reading.at.last_record.clone());
+        Standing {
+            read_to: self.writer.last().cloned().or(sealed_to).or_else(|| archived_to.clone()),
+            archived_to,
+            open_records: self.writer.records(),
+            open_bytes: self.writer.content_size(),
+            open_since: self.open.since,
+        }
+    }
     }
 
     /// A disk operation failed: says so, and holds everything that needs the disk for a while.

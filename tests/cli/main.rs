@@ -1,6 +1,8 @@
 //! The command line of the real binary: what it prints, and how it exits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod manual;
+
 use std::process::{Command, Output};
 
 fn keeper(arguments: &[&str]) -> Output {

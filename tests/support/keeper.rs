@@ -18,6 +18,11 @@ use tempfile::TempDir;
 
 use super::{http, servers, wait_for};
 
+/// The real binary.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_kinesis-keeper")
+}
+
 /// Longer than any test should need for anything.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
@@ -137,8 +142,9 @@ impl Setting {
         self.start_with(&[("SSL_CERT_FILE", certificate.to_str().unwrap())])
     }
 
-    fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
-        self.spawn(Command::new(env!("CARGO_BIN_EXE_kinesis-keeper")), more)
+    /// As [`Self::start`], with more environment variables.
+    pub fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
+        self.spawn(Command::new(binary()), more)
     }
 
     fn spawn(&self, mut command: Command, more: &[(&str, &str)]) -> Keeper {

@@ -79,6 +79,14 @@ pub fn http2_front(upstream: &str, folder: &Path) -> Server {
     Server { endpoint: server.endpoint.replacen("http", "https", 1), ..server }
 }
 
+/// A program that is installed beside `ministack`, from the same pin.
+pub fn python_program(name: &str) -> PathBuf {
+    match install_ministack() {
+        Ok(folder) => folder.join("venv/bin").join(name),
+        Err(why) => panic!("{name} can't be had: {why}"),
+    }
+}
+
 fn have(
     server: &'static OnceLock<Result<Server, String>>,
     name: &str,

@@ -269,6 +269,7 @@ fn metrics_go_to_addresses() {
         good("metrics", "statsd = \"statsd.local:8125\"").metrics.statsd.unwrap().host(),
         "statsd.local"
     );
+    assert_eq!(http(":9464").unwrap(), http("127.0.0.1:9464").unwrap(), "this machine and nobody else");
     for wrong in ["9464", "host", "host:", "host:0", "host:65536", ":9464", "::1:9464", "[x]:1", "a b:1"] {
         assert_eq!(
             bad("metrics", &format!("statsd = \"{wrong}\"")),

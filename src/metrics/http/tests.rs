@@ -4,10 +4,14 @@ use std::net::TcpStream as StdStream;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::metrics::status::{OpenBatchStatus, Status};
 use crate::metrics::test_clock::TestClock;
-use crate::model::metric::Counter;
+use crate::model::batch::SealReason;
+use crate::model::manifest::{BatchNotice, Origin};
+use crate::model::metric::{Counter, Gauge};
 use crate::model::shard::ShardId;
-use crate::ports::ShardState;
+use crate::model::timestamp::Timestamp;
+use crate::ports::{ShardState, Standing};
 use crate::stop::StopReason;
 
 struct Stage {
@@ -57,7 +61,8 @@ fn it_serves_metrics_and_health() {
     stage.registry.stream_state(None);
     let meter = stage.registry.shard(&ShardId::new("shardId-0"));
     meter.count(Counter::RecordsRead, 3);
-    meter.state(ShardState { activity: "reading", due: None, troubles: vec!["S3 is away".into()] });
+    let troubles = vec!["S3 is away".to_owned()];
+    meter.state(ShardState { activity: "reading", troubles, ..ShardState::default() });
     assert_eq!(stage.get("/healthz"), (200, "ok\nshardId-0: S3 is away\n".to_owned()));
     let (status, body) = stage.get("/metrics?whatever");
     assert_eq!(status, 200);
@@ -70,13 +75,123 @@ fn it_serves_metrics_and_health() {
 }
 
 #[test]
+fn a_head_is_answered_without_a_body() {
+    let stage = stage(LIMITS);
+    let text = stage.ask("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 503 ") && text.ends_with("\r\n\r\n"), "{text}");
+}
+
+#[test]
+fn the_page_asks_nobody_but_this_server() {
+    let stage = stage(LIMITS);
+    let text = stage.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, page) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
+    assert!(head.contains("default-src 'none'") && head.contains("connect-src 'self'"), "{head}");
+    assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+    for foreign in ["src=", "@import", "url(", "<link", "innerHTML", "document.write"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+}
+
+#[test]
+fn status_json_tells_of_every_shard() {
+    let stage = stage(LIMITS);
+    stage.registry.set_archive("my-archive", "raw/");
+    stage.registry.stream_state(None);
+    let meter = stage.registry.shard(&ShardId::new("shardId-0"));
+    meter.count(Counter::RecordsRead, 3);
+    let standing = Standing {
+        read_to: Some("49".parse().unwrap()),
+        archived_to: Some("48".parse().unwrap()),
+        open_records: 2,
+        open_bytes: 100,
+        open_since: Some(Duration::ZERO),
+    };
+    let troubles = vec!["S3 is away".to_owned()];
+    meter.state(ShardState { activity: "reading", troubles, standing, ..ShardState::default() });
+    meter.archived(&batch("clickstream/dt=2026-11-22/hour=05/shardId-0-1.ndjson.gz"));
+    let (code, body) = stage.get("/status.json");
+    assert_eq!(code, 200);
+    let status: Status = serde_json::from_str(&body).unwrap();
+    assert_eq!((status.version, status.stream.as_str()), (1, "clickstream"));
+    assert_eq!(status.archive, "s3://my-archive/raw/");
+    assert!(status.healthy);
+    assert_eq!(status.troubles, ["shardId-0: S3 is away"]);
+    let shard = &status.shards[0];
+    assert_eq!((shard.activity.as_str(), shard.records_read), ("reading", 3));
+    assert_eq!(shard.read_to.as_ref().unwrap().as_str(), "49");
+    assert_eq!(shard.batch, Some(OpenBatchStatus { records: 2, bytes: 100, age_seconds: 0.0 }));
+    assert_eq!(shard.last_batch.as_ref(), status.last_batches.first());
+    assert_eq!(status.last_batches[0].records, 7);
+    assert_eq!(status.last_hour.iter().map(|minute| minute.records).sum::<u64>(), 3);
+    stage.registry.retire(&ShardId::new("shardId-0"));
+    let ended = stage.registry.status();
+    assert_eq!(ended.shards[0].activity, "ended");
+    assert!(ended.shards[0].batch.is_none() && ended.troubles.is_empty());
+}
+
+#[test]
+fn the_batches_archived_last_are_kept_newest_first() {
+    let stage = stage(LIMITS);
+    let meter = stage.registry.shard(&ShardId::new("shardId-0"));
+    (0..50).for_each(|n| meter.archived(&batch(&n.to_string())));
+    let last = stage.registry.status().last_batches;
+    assert_eq!((last.len(), last[0].key.as_str(), last[19].key.as_str()), (20, "49", "30"));
+}
+
+#[test]
+fn gaps_and_the_end_of_retention_are_told_in_plain_words() {
+    let stage = stage(LIMITS);
+    stage.registry.stream_state(None);
+    let meter = stage.registry.shard(&ShardId::new("shardId-0"));
+    meter.set(Gauge::RetentionUsed, 0.755);
+    meter.count(Counter::Gaps, 1);
+    let troubles = stage.registry.status().troubles;
+    assert!(troubles[0].starts_with("75 % of the stream's retention"), "{troubles:?}");
+    assert!(troubles[1].starts_with("1 gap was recorded"), "{troubles:?}");
+}
+
+fn batch(key: &str) -> BatchNotice {
+    BatchNotice {
+        origin: Origin {
+            stream: "clickstream".into(),
+            stream_arn: "arn".into(),
+            stream_created: Timestamp::from_seconds(0),
+            shard: ShardId::new("shardId-0"),
+            serial: 41,
+            bucket: "my-archive".into(),
+        },
+        key: key.into(),
+        url: format!("s3://my-archive/{key}"),
+        etag: "e".into(),
+        version_id: None,
+        sha256: "x".into(),
+        size: 123,
+        content_sha256: "y".into(),
+        content_size: 456,
+        records: 7,
+        first_sequence_number: "1".parse().unwrap(),
+        last_sequence_number: "2".parse().unwrap(),
+        first_arrival: Timestamp::from_seconds(0),
+        last_arrival: Timestamp::from_seconds(0),
+        parents: vec![],
+        sealed_by: SealReason::Age,
+        millis_behind_latest: 0,
+    }
+}
+
+#[test]
 fn anything_else_is_refused() {
     let stage = stage(LIMITS);
-    assert_eq!(stage.get("/").0, 404);
+    assert_eq!(stage.get("/index.html").0, 404);
     assert_eq!(stage.get("/metrics/").0, 404);
     let text = stage.ask("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
-    assert!(text.starts_with("HTTP/1.1 405 ") && text.contains("allow: GET\r\n"), "{text}");
-    assert!(stage.ask("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    assert!(text.starts_with("HTTP/1.1 405 ") && text.contains("allow: GET, HEAD\r\n"), "{text}");
+    for method in ["PUT", "DELETE", "OPTIONS", "TRACE"] {
+        let request = format!("{method} / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(stage.ask(&request).starts_with("HTTP/1.1 405 "), "{method}");
+    }
     assert!(stage.ask("rubbish\r\n\r\n").starts_with("HTTP/1.1 400 "));
 }
 
