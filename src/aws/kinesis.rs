@@ -220,14 +220,14 @@ impl Stream for KinesisStream {
 
 /// The deadline of one operation with all its tries. One try gets half of it, so that a dead
 /// connection leaves time for another.
-fn limits(deadline: Duration) -> config::Builder {
+pub(super) fn limits(deadline: Duration) -> config::Builder {
     let limits = TimeoutConfig::builder().operation_timeout(deadline).operation_attempt_timeout(deadline / 2);
     config::Config::builder().timeout_config(limits.build())
 }
 
 /// One try, which gets all of the time: the SDK's own tries would spend the shard's five calls a
 /// second unseen.
-fn once(deadline: Duration) -> config::Builder {
+pub(super) fn once(deadline: Duration) -> config::Builder {
     let limits = TimeoutConfig::builder().operation_timeout(deadline);
     config::Config::builder().timeout_config(limits.build()).retry_config(RetryConfig::disabled())
 }
@@ -253,7 +253,7 @@ fn described(summary: types::StreamDescriptionSummary) -> Result<StreamDescripti
     Ok(StreamDescription { identity, status, retention: Duration::from_secs(hours * 3600) })
 }
 
-fn listed(shard: types::Shard) -> Result<Shard, String> {
+pub(super) fn listed(shard: types::Shard) -> Result<Shard, String> {
     let id = ShardId::new(shard.shard_id);
     let range = shard.hash_key_range.as_ref().map(range_of).transpose();
     let range = range.and_then(|range| range.ok_or_else(|| "it has no hash key range".to_owned()));

@@ -10,6 +10,7 @@ pub mod cloudwatch;
 pub mod errors;
 pub mod kinesis;
 mod lifecycle;
+pub mod put_records;
 pub mod s3;
 pub mod sns;
 
