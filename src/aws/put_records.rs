@@ -198,9 +198,8 @@ fn outcomes(output: PutRecordsOutput) -> Result<Vec<PutOutcome>, String> {
             let message = entry.error_message.unwrap_or_default();
             return Ok(PutOutcome::Refused { code, message });
         };
-        let sequence_number = number
-            .parse()
-            .map_err(|error: crate::model::sequence::NotASequenceNumber| error.to_string())?;
+        let sequence_number =
+            number.parse().map_err(|error: crate::model::sequence::NotASequenceNumber| error.to_string())?;
         Ok(PutOutcome::Stored { shard: ShardId::new(shard), sequence_number })
     };
     output.records.into_iter().map(outcome).collect()

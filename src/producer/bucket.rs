@@ -74,9 +74,7 @@ impl ShardPace {
     /// How long until so much may be sent at once, or until waiting on gains nothing.
     pub(super) fn until(&self, records: usize, bytes: usize) -> Duration {
         let Some((by_records, by_bytes)) = &self.buckets else { return Duration::ZERO };
-        let wait = by_records
-            .until(records as f64, self.pace)
-            .max(by_bytes.until(bytes as f64, self.pace));
+        let wait = by_records.until(records as f64, self.pace).max(by_bytes.until(bytes as f64, self.pace));
         // A rounding error must not wake anybody a nanosecond early, again and again.
         if wait <= 1e-6 { Duration::ZERO } else { Duration::from_secs_f64(wait.min(3600.0) + 1e-4) }
     }

@@ -40,7 +40,7 @@ pub(super) enum NotTaken {
     /// There is no room.
     Full(Record),
     /// It could never be delivered.
-    Never(Undelivered),
+    Never(Box<Undelivered>),
 }
 
 pub(super) struct Core {
@@ -80,8 +80,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(options: Options, most_bytes: usize, map: ShardMap, now: Duration) -> Self {
-        let lanes =
-            map.open().map(|shard| Lane::new(shard.clone(), options.shard_limits, now)).collect();
+        let lanes = map.open().map(|shard| Lane::new(shard.clone(), options.shard_limits, now)).collect();
         Self {
             random: Rng::with_seed(options.seed),
             most_bytes,
@@ -115,10 +114,10 @@ impl Core {
     /// Takes a record if there is room; whether the driver must look.
     pub(super) fn admit(&mut self, record: Record, now: Duration) -> Result<bool, NotTaken> {
         if let Some(why) = self.ended.clone() {
-            return Err(NotTaken::Never(Undelivered { record, why }));
+            return Err(NotTaken::Never(Box::new(Undelivered { record, why })));
         }
         if let Err(why) = check(&record, self.most_bytes) {
-            return Err(NotTaken::Never(Undelivered { record, why }));
+            return Err(NotTaken::Never(Box::new(Undelivered { record, why })));
         }
         let size = record.size();
         let full = self.held_records >= self.options.queue_records
@@ -206,7 +205,6 @@ impl Core {
     /// Makes a request of what the lanes may send, each lane's turn to be the first coming round.
     fn pack(&mut self, now: Duration) -> Request {
         let mut request = Request::new(now);
-        self.crowded = false;
         let lanes = self.lanes.len();
         for step in 0..lanes {
             let place = (self.turn + step) % lanes;
@@ -259,6 +257,7 @@ impl Core {
     pub(super) fn leave(&mut self, entry: &Entry) {
         self.held_records -= 1;
         self.held_bytes -= entry.record.size();
+        self.crowded = false;
         if let Some(count) = self.held.get_mut(&entry.epoch) {
             *count -= 1;
             if *count == 0 {
@@ -288,6 +287,11 @@ impl Core {
         self.held.first_key_value().is_none_or(|(oldest, _)| *oldest > epoch)
     }
 
+    /// Whether somebody was turned away since the last request was made.
+    pub(super) const fn is_full(&self) -> bool {
+        self.crowded && self.ended.is_none()
+    }
+
     /// Records that wait or are under way.
     pub(super) const fn held(&self) -> usize {
         self.held_records
@@ -310,7 +314,7 @@ impl Core {
         self.leave(&entry);
         let why = match why {
             Why::Ended { .. } => Why::Ended { maybe_stored: entry.unknown },
-            other => other,
+            Why::TooLarge { .. } | Why::BadKey(_) | Why::Refused { .. } => why,
         };
         self.totals.undelivered += 1;
         let undelivered = Undelivered { record: entry.record, why };

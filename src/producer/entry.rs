@@ -84,7 +84,9 @@ pub struct Undelivered {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
     /// It is larger than the stream takes.
-    #[error("the record has {size} bytes with its key and the stream takes {most}: send less, or raise MaxRecordSizeInKiB")]
+    #[error(
+        "the record has {size} bytes with its key and the stream takes {most}: send less, or raise MaxRecordSizeInKiB"
+    )]
     TooLarge {
         /// Payload and key.
         size: usize,

@@ -44,7 +44,7 @@ pub enum Refused {
     /// The queue is full; here is the record again.
     Full(Record),
     /// It can never be delivered.
-    Never(Undelivered),
+    Never(Box<Undelivered>),
 }
 
 /// Puts records into one stream. Clones are handles of the same producer.
@@ -107,9 +107,20 @@ impl Producer {
             progress.as_mut().enable();
             match self.offer(record) {
                 Ok(()) => return Ok(()),
-                Err(Refused::Never(undelivered)) => return Err(undelivered),
+                Err(Refused::Never(undelivered)) => return Err(*undelivered),
                 Err(Refused::Full(back)) => record = back,
             }
+            // The driver may be waiting for company that the full queue keeps out.
+            self.shared.wake.notify_one();
+            progress.await;
+        }
+    }
+
+    /// Waits until a record that was [`Refused::Full`] may have room.
+    pub async fn room(&self) {
+        let mut progress = std::pin::pin!(self.shared.progress.notified());
+        progress.as_mut().enable();
+        if self.shared.core().is_full() {
             // The driver may be waiting for company that the full queue keeps out.
             self.shared.wake.notify_one();
             progress.await;

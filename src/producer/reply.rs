@@ -42,11 +42,7 @@ impl Unsure {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The stream has it.
-    Delivered {
-        flight: Flight,
-        shard: ShardId,
-        sequence_number: SequenceNumber,
-    },
+    Delivered { flight: Flight, shard: ShardId, sequence_number: SequenceNumber },
     /// It was given up.
     Undelivered(Undelivered),
 }

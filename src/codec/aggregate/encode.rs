@@ -107,7 +107,8 @@ mod tests {
         let decoded = decode(&bytes).unwrap();
         assert_eq!(decoded.partition_key_table, ["user-1", "user-2", "user-3"]);
         let out = expand(&decoded, HashKeyRange::WHOLE).unwrap();
-        let out: Vec<_> = out.iter().map(|user| (user.partition_key, user.explicit_hash_key, user.data)).collect();
+        let out: Vec<_> =
+            out.iter().map(|user| (user.partition_key, user.explicit_hash_key, user.data)).collect();
         assert_eq!(out, records);
     }
 }
