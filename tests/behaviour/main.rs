@@ -21,6 +21,7 @@ mod notices;
 mod numbers;
 mod outages;
 mod payloads;
+mod put;
 mod reshard;
 mod signals;
 mod state;

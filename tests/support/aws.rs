@@ -1,6 +1,6 @@
 //! The tests' own clients: they make streams, buckets, topics and queues and look at what came of them.
 //!
-//! Built on the AWS SDK, independent of the product's adapters. SQS is asked by hand, to spare a dependency.
+//! Built on the AWS SDK, independent of the product's adapters; only streams are filled by the product's producer. SQS is asked by hand, to spare a dependency.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
+use aws_sdk_kinesis::types::{Shard, ShardIteratorType, StreamStatus};
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use tokio::runtime::Runtime;
 
-use super::{fresh, http, servers, wait_for};
+use super::{fresh, http, putting, servers, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,6 +73,16 @@ pub fn stream(word: &str, shards: i32) -> String {
     name
 }
 
+/// Makes a stream at another endpoint; it is ACTIVE at once there.
+pub fn create_stream_at(endpoint: &str, name: &str, shards: i32) {
+    let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
+    wait(client.create_stream().stream_name(name).shard_count(shards).send()).unwrap();
+    wait_for(&format!("stream {name} to be ACTIVE"), LIMIT, || {
+        let answer = wait(client.describe_stream_summary().stream_name(name).send()).ok()?;
+        (answer.stream_description_summary?.stream_status == StreamStatus::Active).then_some(())
+    });
+}
+
 /// Makes a stream and waits until it is ACTIVE.
 pub fn create_stream(name: &str, shards: i32) {
     wait(kinesis().create_stream().stream_name(name).shard_count(shards).send()).unwrap();
@@ -103,36 +113,52 @@ pub fn shards(name: &str) -> Vec<Shard> {
     answer.shards.unwrap_or_default()
 }
 
-/// Puts records (key, payload), no more than 500 and 4 MiB a call, in order, each exactly once.
+/// Puts records (key, payload) in order, each exactly once, as `put` does it.
 pub fn put(name: &str, records: &[(String, Vec<u8>)]) {
-    let mut rest = records;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take(500).take_while(|(key, data)| {
-            bytes += key.len() + data.len();
-            bytes <= 4 << 20
-        });
-        let (now, later) = rest.split_at(fits.count().max(1));
-        rest = later;
-        put_some(name, now);
-    }
-}
-
-fn put_some(name: &str, records: &[(String, Vec<u8>)]) {
-    let entries: Vec<_> = records
-        .iter()
-        .map(|(key, data)| {
-            let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.clone()));
-            entry.build().unwrap()
-        })
-        .collect();
-    let answer = wait(kinesis().put_records().stream_name(name).set_records(Some(entries)).send()).unwrap();
-    assert_eq!(answer.failed_record_count.unwrap_or(0), 0, "the test server refused records: {answer:?}");
+    putting::put(servers::kinesis().endpoint(), name, records);
 }
 
 /// Puts one record; whether the server took it (an emulator may refuse what AWS takes).
 pub fn try_put(name: &str, key: &str, data: &[u8]) -> bool {
     wait(kinesis().put_record().stream_name(name).partition_key(key).data(Blob::new(data)).send()).is_ok()
+}
+
+/// A record as a reader of the stream gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The shard's id.
+    pub shard: String,
+    /// Its place in the shard.
+    pub sequence_number: String,
+    /// Its key.
+    pub key: String,
+    /// Its payload.
+    pub data: Vec<u8>,
+}
+
+/// All records of a stream at an endpoint, shard by shard in their order, also those of closed shards.
+pub fn records(endpoint: &str, name: &str) -> Vec<Read> {
+    let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
+    let shards = wait(client.list_shards().stream_name(name).send()).unwrap().shards.unwrap_or_default();
+    let mut records = Vec::new();
+    for shard in shards {
+        let id = shard.shard_id;
+        let call = client.get_shard_iterator().stream_name(name).shard_id(&id);
+        let call = call.shard_iterator_type(ShardIteratorType::TrimHorizon);
+        let mut iterator = wait(call.send()).unwrap().shard_iterator;
+        while let Some(from) = iterator {
+            let page = wait(client.get_records().shard_iterator(from).send()).unwrap();
+            // These servers give all that there is, page after page.
+            iterator = page.next_shard_iterator.filter(|_| !page.records.is_empty());
+            records.extend(page.records.into_iter().map(|record| Read {
+                shard: id.clone(),
+                sequence_number: record.sequence_number,
+                key: record.partition_key.unwrap_or_default(),
+                data: record.data.into_inner(),
+            }));
+        }
+    }
+    records
 }
 
 /// Splits a shard in the middle of its key space and waits until that is done.

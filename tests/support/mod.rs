@@ -16,9 +16,12 @@
 pub mod archive;
 pub mod aws;
 pub mod canned;
+#[cfg(feature = "demo")]
+pub mod ferro;
 pub mod http;
 pub mod keeper;
 pub mod proxy;
+pub mod putting;
 pub mod scene;
 pub mod servers;
 pub mod watch;

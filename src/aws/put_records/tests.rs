@@ -104,8 +104,14 @@ fn a_failed_request_tells_what_it_may_have_done() {
         assert_eq!((error.fault, error.call), (fault, "PutRecords"), "{code}");
     }
     assert_eq!(server.asked().len(), cases.len(), "each was tried once");
-    let gone = put(&server, StreamName::Name("s".into()), &samples()).unwrap_err();
-    assert_eq!(gone.fault, PutFault::Unknown, "an answer that never came: {gone}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let clients = server.clients.at_endpoint(format!("http://{}", listener.local_addr().unwrap()));
+    // Takes the call, and never answers it.
+    let taker = std::thread::spawn(move || listener.accept().map(|_| ()).unwrap());
+    let sink = KinesisSink::new(&clients, StreamName::Name("s".into()));
+    let gone = run(sink.put(&[&samples()[0]])).unwrap_err();
+    taker.join().unwrap();
+    assert_eq!(gone.fault, PutFault::Unknown, "{gone}");
 }
 
 #[test]

@@ -1,3 +1,6 @@
+//! The core on time that the tests make.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names the step that it wants")]
+
 use std::collections::HashSet;
 
 use super::super::entry::tests::record;
