@@ -3,7 +3,7 @@
 //! Owns the lanes, the records that wait for another try, and the bounds of the queue. What becomes of a
 //! request that was answered is in `reply`; `driver` carries out what is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -73,6 +73,9 @@ pub(super) struct Core {
     /// Records that may yet be admitted before the driver must look again; 0: it looks anyway.
     wake_after: usize,
     wake_bytes: usize,
+    /// Answers of which the watch is being told; a flush ends after them.
+    telling: BTreeSet<u64>,
+    tellings: u64,
     pub(super) ended: Option<Why>,
     pub(super) undelivered: Vec<Undelivered>,
     pub(super) totals: Totals,
@@ -104,6 +107,8 @@ impl Core {
             held_bytes: 0,
             wake_after: 1,
             wake_bytes: 0,
+            telling: BTreeSet::new(),
+            tellings: 0,
             ended: None,
             undelivered: Vec::new(),
             totals: Totals::default(),
@@ -285,6 +290,28 @@ impl Core {
     /// Whether all records that were there when the flush began are through or given up.
     pub(super) fn is_flushed(&self, epoch: u64) -> bool {
         self.held.first_key_value().is_none_or(|(oldest, _)| *oldest > epoch)
+    }
+
+    /// The watch is about to be told of an answer; gives what [`Self::told`] takes.
+    pub(super) fn tells(&mut self) -> u64 {
+        self.tellings += 1;
+        self.telling.insert(self.tellings);
+        self.tellings
+    }
+
+    /// The watch was told.
+    pub(super) fn told(&mut self, telling: u64) {
+        self.telling.remove(&telling);
+    }
+
+    /// How many answers the watch is, or was, told of.
+    pub(super) const fn tellings(&self) -> u64 {
+        self.tellings
+    }
+
+    /// Whether the watch was told of so many answers, the first ones.
+    pub(super) fn has_told(&self, tellings: u64) -> bool {
+        self.telling.first().is_none_or(|oldest| *oldest > tellings)
     }
 
     /// Whether somebody was turned away since the last request was made.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::core::{Core, Step};
 use super::entry::Stored;
 use super::reply::{Answered, Outcome};
-use super::report::Watch;
+use super::report::{Sent, Watch};
 use super::request::{Flight, Request};
 use super::shard_map::ShardMap;
 use crate::ports::Clock;
@@ -40,8 +40,21 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of what was decided, after the core was let go of.
-    pub(super) fn tell(&self, answered: Answered) {
+    /// Has the core take note of something, and tells of what it decided after it was let go of: there is
+    /// room at once, while flushes wait until all is told.
+    fn settle(&self, take_note: impl FnOnce(&mut Core) -> Answered) {
+        let (answered, telling) = {
+            let mut core = self.core();
+            let answered = take_note(&mut core);
+            (answered, core.tells())
+        };
+        self.notify();
+        self.tell(&answered);
+        self.core().told(telling);
+        self.progress.notify_waiters();
+    }
+
+    fn tell(&self, answered: &Answered) {
         for outcome in &answered.outcomes {
             match outcome {
                 Outcome::Undelivered(undelivered) => self.watch.undelivered(undelivered),
@@ -55,7 +68,10 @@ impl Shared {
                 }
             }
         }
-        self.watch.sent(&answered.sent);
+        // A listing that settled nothing is no answer.
+        if !answered.outcomes.is_empty() || answered.sent != Sent::default() {
+            self.watch.sent(&answered.sent);
+        }
     }
 
     /// After anything that may have made room or something to do.
@@ -106,9 +122,7 @@ async fn send(shared: Arc<Shared>, request: Request) {
         }
     };
     let now = shared.clock.monotonic();
-    let answered = shared.core().answered(request, answer, now);
-    shared.notify();
-    shared.tell(answered);
+    shared.settle(|core| core.answered(request, answer, now));
 }
 
 async fn refresh(shared: Arc<Shared>) {
@@ -121,11 +135,7 @@ async fn refresh(shared: Arc<Shared>) {
         }
     };
     let now = shared.clock.monotonic();
-    let answered = shared.core().refreshed(map, now);
-    shared.notify();
-    if !answered.outcomes.is_empty() {
-        shared.tell(answered);
-    }
+    shared.settle(|core| core.refreshed(map, now));
 }
 
 /// The call's output, or `None` if the cut came first; an answer that is there wins.

@@ -131,16 +131,23 @@ impl Producer {
     /// latter, those since the last flush.
     pub async fn flush(&self) -> Vec<Undelivered> {
         let flushing = Flushing::begin(&self.shared);
+        let epoch = flushing.epoch;
+        self.until(|core| core.is_flushed(epoch)).await;
+        drop(flushing);
+        let tellings = self.shared.core().tellings();
+        self.until(|core| core.has_told(tellings)).await;
+        self.take_undelivered()
+    }
+
+    async fn until(&self, condition: impl Fn(&Core) -> bool) {
         loop {
             let mut progress = std::pin::pin!(self.shared.progress.notified());
             progress.as_mut().enable();
-            if self.shared.core().is_flushed(flushing.epoch) {
-                break;
+            if condition(&self.shared.core()) {
+                return;
             }
             progress.await;
         }
-        drop(flushing);
-        self.take_undelivered()
     }
 
     /// What was given up since this or a flush was last asked.

@@ -148,8 +148,8 @@ pub fn records(endpoint: &str, name: &str) -> Vec<Read> {
         let mut iterator = wait(call.send()).unwrap().shard_iterator;
         while let Some(from) = iterator {
             let page = wait(client.get_records().shard_iterator(from).send()).unwrap();
-            // These servers give all that there is, page after page.
-            iterator = page.next_shard_iterator.filter(|_| !page.records.is_empty());
+            let behind = page.millis_behind_latest.unwrap_or_default() > 0;
+            iterator = page.next_shard_iterator.filter(|_| behind && !page.records.is_empty());
             records.extend(page.records.into_iter().map(|record| Read {
                 shard: id.clone(),
                 sequence_number: record.sequence_number,

@@ -47,6 +47,14 @@ pub fn ministack() -> &'static Server {
     })
 }
 
+/// A Python that has the packages of `python/requirements.txt`.
+pub fn python() -> PathBuf {
+    match install("ministack", &python_pin(), install_python) {
+        Ok(folder) => python_in(&folder),
+        Err(why) => panic!("the tests' Python can't be had: {why}"),
+    }
+}
+
 fn have(
     server: &'static OnceLock<Result<Server, String>>,
     name: &str,

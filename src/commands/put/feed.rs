@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::envelope::{self, Dead};
 use super::input::{Chunk, Input, Source};
 use super::keys::Keys;
-use super::letters::DeadLetters;
+use super::letters::{DeadLetters, Place};
 use super::screen::Screen;
 use super::tracker::{ResumeFile, Tracker};
 use crate::error::Failure;
@@ -230,11 +230,11 @@ impl Feed<'_> {
     }
 
     /// Where an item stands in the input.
-    pub(super) fn place(&self, number: u64) -> String {
-        let source = self.state.starts.partition_point(|start| *start <= number).saturating_sub(1);
-        let start = self.state.starts.get(source).copied().unwrap_or_default();
-        let name = self.sources.get(source).map_or_else(String::new, Source::name);
-        format!("{name}:{}", number - start + 1)
+    pub(super) fn place(&self, number: u64) -> Place {
+        let at = self.state.starts.partition_point(|start| *start <= number).saturating_sub(1);
+        let start = self.state.starts.get(at).copied().unwrap_or_default();
+        let source = self.sources.get(at).map_or_else(String::new, Source::name);
+        Place { source, line: number - start + 1 }
     }
 
     fn bury(&mut self, dead: Dead<'_>, error: &str, number: u64, done: bool) -> Result<(), Failure> {
@@ -288,6 +288,7 @@ impl Feed<'_> {
         }
         let left = self.runtime.block_on(self.producer.close_within(DRAIN));
         self.bury_all(left)?;
+        self.letters.tell(self.screen);
         self.tick(true)
     }
 }

@@ -183,7 +183,7 @@ pub fn put(arguments: &Arguments) -> Result<(), Failure> {
             asked.stop(StopReason::Requested);
         }
     })?;
-    logging::start(&Log { level: LogLevel::Warn, ..Log::default() })?;
+    logging::start(&Log { level: LogLevel::Error, ..Log::default() })?;
     let resume = match &arguments.resume {
         Some(path) => Some(ResumeFile::open(path, &arguments.stream)?),
         None => None,
@@ -262,7 +262,7 @@ impl Feed<'_> {
             skipped: self.state.skipped,
             done: self.tracker.first_open(),
             finished,
-            next: (!finished).then(|| self.place(self.state.next)),
+            next: (!finished).then(|| self.place(self.state.next).to_string()),
             ..Summary::default()
         };
         summary.count(&self.producer.totals(), self.took());
