@@ -175,6 +175,10 @@ impl Core {
         }
         let (full, wake) = self.survey(now);
         let may_send = self.in_flight < self.options.in_flight && !self.barrier && self.pause <= now;
+        if !may_send {
+            // An answer or the pause's end comes first: what is admitted until then need wake nobody.
+            (self.wake_after, self.wake_bytes) = (usize::MAX, usize::MAX);
+        }
         if may_send && (full || wake.is_some_and(|at| at <= now)) {
             let request = self.pack(now);
             if !request.flights.is_empty() {
@@ -186,7 +190,8 @@ impl Core {
         // With all requests under way, or at the barrier, an answer comes first.
         let wake = if self.in_flight >= self.options.in_flight || self.barrier { None } else { wake };
         let wake = wake.map(|at| at.max(self.pause));
-        Step::Wait([wake, retry, Some(self.refresh.at())].into_iter().flatten().min())
+        let pause = (self.pause > now).then_some(self.pause);
+        Step::Wait([wake, pause, retry, Some(self.refresh.at())].into_iter().flatten().min())
     }
 
     /// Whether a full request could be sent, and when one should be in any case.

@@ -20,7 +20,9 @@ pub(super) fn fill(
     most_bytes: usize,
 ) -> bool {
     while let Some(front) = lane.front() {
-        let most = most_bytes.min(LARGEST_AGGREGATE).min(MOST_BYTES.saturating_sub(request.bytes));
+        // No larger than what is saved up for the shard: a larger one would hold the shard up for long.
+        let most = most_bytes.min(LARGEST_AGGREGATE).min(lane.pace.at_once().1);
+        let most = most.min(MOST_BYTES.saturating_sub(request.bytes));
         let flight = if options.aggregate && joins(front, &Aggregate::default(), range, most) {
             if !request.has_room(0, front.company) {
                 return false;

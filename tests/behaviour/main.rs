@@ -22,6 +22,7 @@ mod numbers;
 mod outages;
 mod payloads;
 mod put;
+mod put_edges;
 mod reshard;
 mod signals;
 mod state;

@@ -1,4 +1,4 @@
-"""Takes records of a stream apart with AWS's own library: lines of key and hex in, lines of key and hex out."""
+"""Takes records of a stream apart with AWS's own library: lines of key and hex in, lines of number, key and hex out."""
 
 import base64
 import sys
@@ -19,4 +19,4 @@ for number, line in enumerate(sys.stdin):
     })
 for record in deaggregate_records(records):
     record = record["kinesis"]
-    print(record["partitionKey"], base64.b64decode(record["data"]).hex())
+    print(record["sequenceNumber"], record["partitionKey"], base64.b64decode(record["data"]).hex())
