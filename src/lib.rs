@@ -11,6 +11,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod ports;
+pub mod producer;
 pub mod retry;
 pub mod shard;
 pub mod spool;

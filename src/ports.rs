@@ -3,6 +3,8 @@
 //! Calls block the calling thread with a deadline of the adapter's own and are interrupted by the
 //! [`Stop`] they are given. Adapters (`aws/`, `spool::LocalDisk`) and fakes (`testing/`) implement them.
 
+pub mod put;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

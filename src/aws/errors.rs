@@ -31,6 +31,8 @@ pub(super) enum Cause {
     Answered(u16),
     /// No answer within the deadline, or none that could be read.
     NoAnswer,
+    /// The connection was refused: nobody heard the call.
+    NeverSent,
     /// There were no credentials to sign the call with.
     NoCredentials,
     /// A stop.
@@ -125,7 +127,8 @@ impl Refusal {
             SdkError::TimeoutError(_) => Self::silent(Cause::NoAnswer, "no answer in time".to_owned()),
             SdkError::ConstructionFailure(_) => Self::silent(Cause::Unsendable, chain(error)),
             SdkError::DispatchFailure(_) | _ => {
-                Self::silent(Cause::NoAnswer, unreachable_host(&chain(error)))
+                let cause = if was_refused(error) { Cause::NeverSent } else { Cause::NoAnswer };
+                Self::silent(cause, unreachable_host(&chain(error)))
             }
         }
     }
@@ -147,7 +150,11 @@ impl Refusal {
     pub(super) const fn status(&self) -> Option<u16> {
         match self.cause {
             Cause::Answered(status) => Some(status),
-            Cause::NoAnswer | Cause::NoCredentials | Cause::Stopped | Cause::Unsendable => None,
+            Cause::NoAnswer
+            | Cause::NeverSent
+            | Cause::NoCredentials
+            | Cause::Stopped
+            | Cause::Unsendable => None,
         }
     }
 
@@ -216,7 +223,7 @@ impl Refusal {
             _ => {}
         }
         match self.cause {
-            Cause::NoAnswer => StreamErrorKind::NoAnswer,
+            Cause::NoAnswer | Cause::NeverSent => StreamErrorKind::NoAnswer,
             Cause::Stopped => StreamErrorKind::Stopped,
             Cause::NoCredentials => StreamErrorKind::AccessDenied,
             Cause::Answered(_) | Cause::Unsendable => StreamErrorKind::Other,
@@ -244,7 +251,7 @@ impl Refusal {
         match self.cause {
             Cause::Answered(301 | 307) => StoreErrorKind::NoBucket,
             Cause::Answered(409 | 500 | 502 | 504) => StoreErrorKind::Busy,
-            Cause::NoAnswer => StoreErrorKind::NoAnswer,
+            Cause::NoAnswer | Cause::NeverSent => StoreErrorKind::NoAnswer,
             Cause::Stopped => StoreErrorKind::Stopped,
             Cause::NoCredentials => StoreErrorKind::AccessDenied,
             Cause::Answered(_) | Cause::Unsendable => StoreErrorKind::Other,
@@ -264,7 +271,7 @@ impl Refusal {
         }
         match self.cause {
             Cause::Answered(404) => "not_found",
-            Cause::NoAnswer => "no_answer",
+            Cause::NoAnswer | Cause::NeverSent => "no_answer",
             Cause::Stopped => "stopped",
             Cause::Answered(_) | Cause::NoCredentials | Cause::Unsendable => "other",
         }
@@ -283,6 +290,19 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+/// Whether no connection came about, so that nothing was sent.
+fn was_refused(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let io = cause.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 fn has_source<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {

@@ -311,7 +311,7 @@ fn described(summary: types::StreamDescriptionSummary) -> Result<StreamDescripti
     Ok(StreamDescription { identity, status, retention: Duration::from_secs(hours * 3600) })
 }
 
-fn listed(shard: types::Shard) -> Result<Shard, String> {
+pub(super) fn listed(shard: types::Shard) -> Result<Shard, String> {
     let id = ShardId::new(shard.shard_id);
     let range = shard.hash_key_range.as_ref().map(range_of).transpose();
     let range = range.and_then(|range| range.ok_or_else(|| "it has no hash key range".to_owned()));

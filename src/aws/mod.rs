@@ -11,6 +11,7 @@ pub mod errors;
 pub mod fan_out;
 pub mod kinesis;
 mod lifecycle;
+pub mod put_records;
 pub mod s3;
 pub mod sns;
 

@@ -3,6 +3,8 @@
 //! Owns their wire form (magic, protobuf, MD5) and which user records lie outside the shard. A record that
 //! is not a sound aggregate in every part is an ordinary record: it is never an error, and no byte is lost.
 
+pub mod encode;
+
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use prost::Message;
@@ -118,7 +120,7 @@ fn entry(table: &[String], index: u64) -> Option<&str> {
 }
 
 /// The hash key that Kinesis derives from a partition key.
-fn hash_key_of(partition_key: &str) -> u128 {
+pub fn hash_key_of(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
 }
 

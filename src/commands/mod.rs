@@ -4,6 +4,7 @@
 
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod put;
 pub mod run;
 mod service;
 mod wiring;
@@ -53,6 +54,9 @@ pub enum Command {
         /// The configuration file
         config: PathBuf,
     },
+    /// Put lines of files or standard input into a stream
+    #[command(after_help = put::HELP)]
+    Put(Box<put::Arguments>),
     /// See the whole system at work on an embedded AWS
     #[cfg(feature = "demo")]
     #[command(after_help = DEMO_HELP)]
@@ -66,6 +70,7 @@ pub enum Command {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run { config } => run::run(&config),
+        Command::Put(arguments) => put::put(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo { dir } => demo::demo(dir.as_deref()),
     }

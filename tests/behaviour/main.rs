@@ -28,6 +28,8 @@ mod numbers;
 mod outages;
 mod page;
 mod payloads;
+mod put;
+mod put_edges;
 mod reshard;
 mod shapes;
 mod signals;

@@ -21,7 +21,7 @@ fn stderr(output: &Output) -> &str {
 fn help_lists_the_commands_that_exist() {
     let output = keeper(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    let mut commands = vec!["run"];
+    let mut commands = vec!["run", "put"];
     if cfg!(feature = "demo") {
         commands.push("demo");
     }
@@ -35,7 +35,7 @@ fn help_lists_the_commands_that_exist() {
 
 #[test]
 fn every_commands_help_has_an_example() {
-    let commands: &[&str] = if cfg!(feature = "demo") { &["run", "demo"] } else { &["run"] };
+    let commands: &[&str] = if cfg!(feature = "demo") { &["run", "put", "demo"] } else { &["run", "put"] };
     for command in commands {
         let output = keeper(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0));
@@ -53,11 +53,26 @@ fn the_version_is_the_packages() {
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2() {
-    for wrong in [&[] as &[&str], &["run"], &["fly"], &["run", "a.toml", "b.toml"], &["--fast"]] {
+    for wrong in [
+        &[] as &[&str],
+        &["run"],
+        &["fly"],
+        &["run", "a.toml", "b.toml"],
+        &["--fast"],
+        &["put"],
+        &["put", "s", "--rate", "0"],
+        &["put", "s", "--null", "--envelope"],
+        &["put", "s", "--partition-key", "k", "--partition-key-field", "f"],
+        &["put", "s", "--buffer-time", "soon"],
+    ] {
         let output = keeper(wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(stdout(&output).is_empty(), "{wrong:?}");
-        assert!(stderr(&output).contains("Usage:"), "{wrong:?}: {}", stderr(&output));
+        // A bad value is told without the usage.
+        let told = ["Usage:", "For more information, try '--help'"]
+            .iter()
+            .any(|text| stderr(&output).contains(text));
+        assert!(told, "{wrong:?}: {}", stderr(&output));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tests' own clients: they make streams, buckets, topics and queues and look at what came of them.
 //!
-//! Built on the AWS SDK, independent of the product's adapters. SQS is asked by hand, to spare a dependency.
+//! Built on the AWS SDK, independent of the product's adapters; only streams are filled by the product's producer. SQS is asked by hand, to spare a dependency.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -16,7 +16,7 @@ use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use tokio::runtime::Runtime;
 
-use super::{fresh, http, servers, wait_for};
+use super::{fresh, http, putting, servers, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -107,6 +107,16 @@ pub fn stream(word: &str, shards: i32) -> String {
     name
 }
 
+/// Makes a stream at another endpoint; it is ACTIVE at once there.
+pub fn create_stream_at(endpoint: &str, name: &str, shards: i32) {
+    let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
+    wait(client.create_stream().stream_name(name).shard_count(shards).send()).unwrap();
+    wait_for(&format!("stream {name} to be ACTIVE"), LIMIT, || {
+        let answer = wait(client.describe_stream_summary().stream_name(name).send()).ok()?;
+        (answer.stream_description_summary?.stream_status == StreamStatus::Active).then_some(())
+    });
+}
+
 /// Makes a stream and waits until it is ACTIVE.
 pub fn create_stream(name: &str, shards: i32) {
     wait(kinesis().create_stream().stream_name(name).shard_count(shards).send()).unwrap();
@@ -137,9 +147,9 @@ pub fn shards(name: &str) -> Vec<Shard> {
     answer.shards.unwrap_or_default()
 }
 
-/// Puts records (key, payload), no more than 500 and 4 MiB a call, in order, each exactly once.
+/// Puts records (key, payload) in order, each exactly once, as `put` does it.
 pub fn put(name: &str, records: &[(String, Vec<u8>)]) {
-    put_at(name, None, records);
+    putting::put(servers::kinesis().endpoint(), name, records);
 }
 
 /// As [`put`], all of them into the shard to which this hash key belongs, whatever their keys say.
@@ -173,6 +183,44 @@ fn put_some(name: &str, hash_key: Option<u128>, records: &[(String, Vec<u8>)]) {
 /// Puts one record; whether the server took it (an emulator may refuse what AWS takes).
 pub fn try_put(name: &str, key: &str, data: &[u8]) -> bool {
     wait(kinesis().put_record().stream_name(name).partition_key(key).data(Blob::new(data)).send()).is_ok()
+}
+
+/// A record as a reader of the stream gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The shard's id.
+    pub shard: String,
+    /// Its place in the shard.
+    pub sequence_number: String,
+    /// Its key.
+    pub key: String,
+    /// Its payload.
+    pub data: Vec<u8>,
+}
+
+/// All records of a stream at an endpoint, shard by shard in their order, also those of closed shards.
+pub fn records(endpoint: &str, name: &str) -> Vec<Read> {
+    let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
+    let shards = wait(client.list_shards().stream_name(name).send()).unwrap().shards.unwrap_or_default();
+    let mut records = Vec::new();
+    for shard in shards {
+        let id = shard.shard_id;
+        let call = client.get_shard_iterator().stream_name(name).shard_id(&id);
+        let call = call.shard_iterator_type(ShardIteratorType::TrimHorizon);
+        let mut iterator = wait(call.send()).unwrap().shard_iterator;
+        while let Some(from) = iterator {
+            let page = wait(client.get_records().shard_iterator(from).send()).unwrap();
+            let behind = page.millis_behind_latest.unwrap_or_default() > 0;
+            iterator = page.next_shard_iterator.filter(|_| behind && !page.records.is_empty());
+            records.extend(page.records.into_iter().map(|record| Read {
+                shard: id.clone(),
+                sequence_number: record.sequence_number,
+                key: record.partition_key.unwrap_or_default(),
+                data: record.data.into_inner(),
+            }));
+        }
+    }
+    records
 }
 
 /// Splits a shard in the middle of its key space and waits until that is done.

@@ -1,8 +1,10 @@
 //! The Kinesis that is embedded in the demo, in the test's own process: subscriptions with a life as short
 //! as a test wants. One writer at a time, or it loses records; it replays a subscription from the start.
 
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -19,17 +21,32 @@ pub struct Ferrokinesis {
 impl Ferrokinesis {
     /// Subscriptions live so many milliseconds.
     pub fn start(session_millis: u64) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let options = StoreOptions {
+        Self::serve(StoreOptions {
             create_stream_ms: 50,
             subscribe_to_shard_session_ms: session_millis,
             ..StoreOptions::default()
+        })
+    }
+
+    /// To be filled by one writer: with the limits of real shards, or without any.
+    pub fn to_fill(enforce_limits: bool) -> Arc<Self> {
+        let options = StoreOptions {
+            create_stream_ms: 0,
+            shard_limit: 1_000,
+            enforce_limits,
+            ..StoreOptions::default()
         };
+        Arc::new(Self::serve(options))
+    }
+
+    fn serve(options: StoreOptions) -> Self {
+        // Of its own: it can block the worker that runs it.
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(async move {
             let (kinesis, _store) = ferrokinesis::create_app(options);
-            let app = kinesis.layer(from_fn(named));
+            let app = kinesis.layer(from_fn(named)).layer(DefaultBodyLimit::max(16 << 20));
             let _ = ferrokinesis::serve_plain_http(listener, app, std::future::pending()).await;
         });
         Self { endpoint, runtime: Some(runtime) }

@@ -22,6 +22,7 @@ pub mod http;
 pub mod keeper;
 pub mod kpl;
 pub mod proxy;
+pub mod putting;
 pub mod scene;
 pub mod scripted;
 pub mod servers;

@@ -43,6 +43,10 @@ impl Request {
     }
 }
 
+/// Makes an answer of a request and of a way to ask the server.
+pub type Around =
+    Arc<dyn Fn(&Request, &dyn Fn(&Message) -> io::Result<Message>) -> io::Result<Message> + Send + Sync>;
+
 /// What to do with a request.
 #[derive(Clone)]
 pub enum Action {
@@ -52,6 +56,8 @@ pub enum Action {
     Answer(u16, &'static str, String),
     /// Answer in the server's stead as the test works it out.
     Compute(Arc<dyn Fn(&Request) -> Message + Send + Sync>),
+    /// Answer as the test works it out, which may ask the server as often as it likes.
+    Around(Around),
     /// Close the connection without asking the server.
     Close,
     /// Wait, then let it through.
@@ -290,6 +296,10 @@ fn act(action: Action, mut request: Request, stream: &TcpStream, shared: &Shared
             return answer(stream, &request, &Message::response(status, content_type, body));
         }
         Action::Compute(work_out) => return answer(stream, &request, &work_out(&request)),
+        Action::Around(work_out) => {
+            let ask = |message: &Message| http::exchange(&shared.upstream, message, LIMIT);
+            return answer(stream, &request, &work_out(&request, &ask)?);
+        }
         Action::Close => return Ok(false),
         Action::Delay(time) => std::thread::sleep(time),
         Action::CutAnswer(after) => {

@@ -27,7 +27,7 @@ use self::embedded::{BUCKET, Embedded};
 use self::events::Clickstream;
 use self::notifier::PrintingNotifier;
 use self::place::Place;
-use self::put::{Amount, Producer};
+use self::put::{Amount, Filler};
 use self::runs::{Fingerprint, Runs, sha256_of};
 use self::screen::{Screen, count};
 use self::stream::{SHARDS, STREAM};
@@ -108,7 +108,7 @@ impl Demo<'_> {
             seed: random.u64(..),
         };
         let keeper = Keeper::start(&config, given)?;
-        let put = self.put(&kinesis, runs, random);
+        let put = self.put(embedded, runs, random);
         if let Ok(put) = &put {
             self.wait(&keeper, &notifier, created, put.len() as u64);
         }
@@ -152,22 +152,23 @@ impl Demo<'_> {
     /// Fills the stream, and notes down what was put.
     fn put(
         &self,
-        kinesis: &aws_sdk_kinesis::Client,
+        embedded: &Embedded,
         runs: &mut Runs,
-        random: fastrand::Rng,
+        mut random: fastrand::Rng,
     ) -> Result<BTreeMap<u64, Fingerprint>, Failure> {
         let Some(run) = runs.runs.last_mut() else { return Ok(BTreeMap::new()) };
         let pace = AMOUNT.over.div_f64(AMOUNT.events as f64);
-        let mut events = Clickstream::new(random, run.first_event, self.clock.now(), pace);
-        let producer = Producer {
-            kinesis,
+        let filler = Filler {
+            endpoint_url: embedded.endpoint_url(),
             runtime: self.runtime,
             stream: STREAM,
-            clock: self.clock.as_ref(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             stop: self.stop,
             screen: self.screen,
+            seed: random.u64(..),
         };
-        let put = producer.put(&mut events, AMOUNT)?;
+        let mut events = Clickstream::new(random, run.first_event, self.clock.now(), pace);
+        let put = filler.put(&mut events, AMOUNT)?;
         if put.len() as u64 == AMOUNT.events {
             run.put_sha256 = Some(sha256_of(&put));
             runs.save(self.place.folder())?;

@@ -1,0 +1,294 @@
+//! From the input into the producer, item by item, until the input's end or a stop.
+//!
+//! Owns the numbering of items, the pace that was asked for, and what happens to an item that can't be
+//! put. An item is done once it is delivered, passed over or safe among the dead letters.
+
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::envelope::{self, Dead};
+use super::input::{Chunk, Input, Source};
+use super::keys::Keys;
+use super::letters::{DeadLetters, Place};
+use super::screen::Screen;
+use super::tracker::{ResumeFile, Tracker};
+use crate::error::Failure;
+use crate::ports::Clock;
+use crate::producer::{Producer, Record, Refused, Stored, Undelivered, Watch, Why};
+use crate::stop::Stop;
+
+/// After a stop, for what was taken to be delivered.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Between two looks at the screen, the stop and what was given up.
+const TICK: Duration = Duration::from_millis(100);
+/// Between two writes of the resume file.
+const SAVE: Duration = Duration::from_secs(1);
+/// After a stop, for what the reading thread has already taken from standard input.
+const LAST_INPUT: Duration = Duration::from_millis(200);
+
+/// Marks acknowledged items as done.
+pub(super) struct Acknowledge(pub(super) Arc<Tracker>);
+
+impl Watch for Acknowledge {
+    fn delivered(&self, record: &Record, _stored: &Stored<'_>) {
+        self.0.done(record.tag);
+    }
+}
+
+/// How items become records.
+pub(super) struct Form {
+    pub(super) envelope: bool,
+    pub(super) keys: Keys,
+}
+
+impl Form {
+    fn record(&mut self, item: &Bytes, tag: u64) -> Result<Record, String> {
+        if !self.envelope {
+            let partition_key = self.keys.of(item)?;
+            return Ok(Record { data: item.clone(), partition_key, explicit_hash_key: None, tag });
+        }
+        let opened = envelope::open(item)?;
+        let partition_key = match opened.partition_key {
+            Some(key) => key,
+            None => self.keys.of(&opened.data)?,
+        };
+        Ok(Record { data: opened.data, partition_key, explicit_hash_key: opened.explicit_hash_key, tag })
+    }
+}
+
+/// Everything that feeding needs.
+pub(super) struct Feed<'a> {
+    pub(super) producer: &'a Producer,
+    pub(super) runtime: &'a Handle,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) stop: &'a Stop,
+    pub(super) screen: &'a Screen,
+    pub(super) sources: &'a [Source],
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) form: Form,
+    pub(super) letters: DeadLetters,
+    pub(super) resume: Option<ResumeFile>,
+    /// Records a second.
+    pub(super) rate: Option<f64>,
+    /// Items before this one are passed over.
+    pub(super) skip: u64,
+    pub(super) state: State,
+}
+
+/// How far it is.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// When it began.
+    begun: Duration,
+    /// The number of the next item, over all sources.
+    pub(super) next: u64,
+    /// The number of each source's first item, as far as they were begun.
+    starts: Vec<u64>,
+    pub(super) empty: u64,
+    pub(super) skipped: u64,
+    /// Records offered.
+    offered: u64,
+    /// Why the producer takes no more.
+    pub(super) fatal: Option<String>,
+    ticked: Duration,
+    saved: Duration,
+}
+
+impl State {
+    /// Nothing was read yet.
+    pub(super) fn new(now: Duration) -> Self {
+        Self { begun: now, ..Self::default() }
+    }
+}
+
+impl Feed<'_> {
+    /// Feeds until the end; whether the input was read to its end.
+    pub(super) fn run(&mut self, input: &Input) -> Result<bool, Failure> {
+        loop {
+            match input.chunks.recv_timeout(TICK) {
+                Ok(chunk) => {
+                    if !self.chunk(&chunk?)? {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if self.stop.reason().is_none() => {}
+                Err(RecvTimeoutError::Disconnected) if self.stop.reason().is_none() => return Ok(true),
+                Err(_) => break,
+            }
+            self.tick(false)?;
+        }
+        if self.sources == [Source::Stdin] {
+            // What was read from a pipe can't be read again: it is put, or kept among the dead letters.
+            while let Ok(chunk) = input.chunks.recv_timeout(LAST_INPUT) {
+                self.chunk(&chunk?)?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts the items of a chunk; `false` if it was stopped before the last.
+    fn chunk(&mut self, chunk: &Chunk) -> Result<bool, Failure> {
+        while self.state.starts.len() <= chunk.source {
+            self.state.starts.push(self.state.next);
+        }
+        self.screen.taken(chunk.bytes);
+        let from_pipe = self.sources == [Source::Stdin];
+        for item in &chunk.items {
+            let number = self.state.next;
+            let stopped = self.stop.reason().is_some() || self.state.fatal.is_some();
+            if number < self.skip {
+                self.state.skipped += 1;
+            } else if stopped && !from_pipe {
+                return Ok(false);
+            } else if item.is_empty() {
+                self.state.empty += 1;
+                self.tracker.done(number);
+            } else if !self.item(item, number)? {
+                if !from_pipe {
+                    return Ok(false);
+                }
+                let dead = if self.form.envelope { Dead::Line(item) } else { Dead::Payload(item) };
+                let why = self.state.fatal.clone().unwrap_or_else(|| "not sent before the end".to_owned());
+                self.bury(dead, &why, number, self.letters.keeps())?;
+            }
+            self.state.next += 1;
+        }
+        Ok(true)
+    }
+
+    /// Puts one item, or buries it; `false` if it could not be taken before the end.
+    fn item(&mut self, item: &Bytes, number: u64) -> Result<bool, Failure> {
+        let mut record = match self.form.record(item, number) {
+            Ok(record) => record,
+            Err(error) => {
+                let dead = if self.form.envelope && envelope::open(item).is_err() {
+                    Dead::Line(item)
+                } else {
+                    Dead::Payload(item)
+                };
+                self.bury(dead, &error, number, true)?;
+                return Ok(true);
+            }
+        };
+        self.keep_pace()?;
+        loop {
+            record = match self.producer.offer(record) {
+                Ok(()) => {
+                    self.state.offered += 1;
+                    return Ok(true);
+                }
+                Err(Refused::Full(record)) => record,
+                Err(Refused::Never(undelivered)) => return self.never(*undelivered),
+            };
+            if self.state.fatal.is_some() || self.stop.reason().is_some() {
+                return Ok(false);
+            }
+            // The time-out is for the stop and the screen; whether there is room shows at the next offer.
+            let _ = self.runtime.block_on(async { timeout(TICK, self.producer.room()).await });
+            self.tick(false)?;
+        }
+    }
+
+    /// A record that the producer does not take: it is at fault, or the producer has ended.
+    fn never(&mut self, undelivered: Undelivered) -> Result<bool, Failure> {
+        let error = undelivered.why.to_string();
+        match undelivered.why {
+            Why::TooLarge { .. } | Why::BadKey(_) => {
+                self.bury(Dead::Record(&undelivered.record), &error, undelivered.record.tag, true)?;
+                Ok(true)
+            }
+            Why::Refused { .. } | Why::Ended { .. } => {
+                self.state.fatal = Some(error);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Waits until the next record is due.
+    fn keep_pace(&mut self) -> Result<(), Failure> {
+        let Some(rate) = self.rate else { return Ok(()) };
+        let due = self.state.begun + Duration::from_secs_f64(self.state.offered as f64 / rate);
+        loop {
+            let seen = self.stop.seen();
+            let wait = due.saturating_sub(self.clock.monotonic());
+            if wait.is_zero() || self.stop.reason().is_some() {
+                return Ok(());
+            }
+            self.stop.wait(seen, wait.min(TICK));
+            self.tick(false)?;
+        }
+    }
+
+    /// How long it has taken.
+    pub(super) fn took(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.state.begun)
+    }
+
+    /// Where an item stands in the input.
+    pub(super) fn place(&self, number: u64) -> Place {
+        let at = self.state.starts.partition_point(|start| *start <= number).saturating_sub(1);
+        let start = self.state.starts.get(at).copied().unwrap_or_default();
+        let source = self.sources.get(at).map_or_else(String::new, Source::name);
+        Place { source, line: number - start + 1 }
+    }
+
+    fn bury(&mut self, dead: Dead<'_>, error: &str, number: u64, done: bool) -> Result<(), Failure> {
+        let place = self.place(number);
+        self.letters.take(dead, error, &place, self.screen)?;
+        if done {
+            self.tracker.done(number);
+        }
+        Ok(())
+    }
+
+    /// Buries what the producer gave up. Without a file of dead letters it is not done: a later run with
+    /// the resume file tries it again.
+    pub(super) fn bury_all(&mut self, undelivered: Vec<Undelivered>) -> Result<(), Failure> {
+        for Undelivered { record, why } in undelivered {
+            self.bury(Dead::Record(&record), &why.to_string(), record.tag, self.letters.keeps())?;
+        }
+        Ok(())
+    }
+
+    /// Looks after everything but the input, now and then, or now.
+    pub(super) fn tick(&mut self, now_at_once: bool) -> Result<(), Failure> {
+        let now = self.clock.monotonic();
+        if !now_at_once && now < self.state.ticked + TICK {
+            return Ok(());
+        }
+        self.state.ticked = now;
+        self.bury_all(self.producer.take_undelivered())?;
+        self.screen.show(&self.producer.totals(), now.saturating_sub(self.state.begun));
+        if now_at_once || now >= self.state.saved + SAVE {
+            self.state.saved = now;
+            // Only what is safe on disk may count as done.
+            let done = self.tracker.first_open();
+            self.letters.save()?;
+            if let Some(resume) = &mut self.resume {
+                resume.save(done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is delivered or given up; not for long after a stop.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        while self.stop.reason().is_none() {
+            let flushed = self.runtime.block_on(async { timeout(TICK, self.producer.flush()).await });
+            if let Ok(undelivered) = flushed {
+                self.bury_all(undelivered)?;
+                break;
+            }
+            self.tick(false)?;
+        }
+        let left = self.runtime.block_on(self.producer.close_within(DRAIN));
+        self.bury_all(left)?;
+        self.letters.tell(self.screen);
+        self.tick(true)
+    }
+}

@@ -1,0 +1,229 @@
+//! The input: files or standard input, cut into items on a thread of its own.
+//!
+//! Owns reading, decompression (of files whose name ends with `.gz`) and the finding of item ends. Knows
+//! nothing of keys or envelopes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+
+use crate::error::Failure;
+use crate::stop::Stop;
+
+/// Read at once.
+const READ: usize = 256 << 10;
+/// Chunks that may wait to be put.
+const AHEAD: usize = 4;
+/// No item is longer: the largest record as an envelope line of escapes.
+const LONGEST_ITEM: usize = 128 << 20;
+
+/// Where input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// As it is named to the user.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    fn is_gzip(&self) -> bool {
+        matches!(self, Self::File(path) if path.extension().is_some_and(|end| end == "gz"))
+    }
+
+    /// Its length, where that is known before it is read.
+    pub(super) fn len(&self) -> Option<u64> {
+        let Self::File(path) = self else { return None };
+        let meta = std::fs::metadata(path).ok()?;
+        (meta.is_file() && !self.is_gzip()).then_some(meta.len())
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let Self::File(path) = self else { return Ok(Box::new(io::stdin())) };
+        let file = File::open(path)?;
+        if self.is_gzip() { Ok(Box::new(MultiGzDecoder::new(file))) } else { Ok(Box::new(file)) }
+    }
+}
+
+/// Some items of one source, in order.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// Which source.
+    pub(super) source: usize,
+    /// Without their ends.
+    pub(super) items: Vec<Bytes>,
+    /// Bytes that the items and their ends took.
+    pub(super) bytes: u64,
+}
+
+/// What the reading thread sends.
+pub(super) type Reading = Result<Chunk, Failure>;
+
+/// The reading thread and what comes from it.
+pub(super) struct Input {
+    /// Disconnected after the last chunk.
+    pub(super) chunks: Receiver<Reading>,
+    /// Joined only when the input is at its end: reading standard input can't be interrupted.
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// Reads all sources, one after the other, until the stop.
+pub(super) fn read(sources: Vec<Source>, end: u8, stop: Stop) -> Result<Input, Failure> {
+    let (sender, chunks) = sync_channel(AHEAD);
+    let thread = thread::Builder::new()
+        .name("input".to_owned())
+        .spawn(move || {
+            for (index, source) in sources.iter().enumerate() {
+                let told =
+                    |error: io::Error| Failure::failed(format!("cannot read {}: {error}", source.name()));
+                let outcome = source.open().and_then(|from| cut(from, index, end, &sender, &stop));
+                match outcome {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        // Nobody listens any more: nobody need hear of it.
+                        let _ = sender.send(Err(told(error)));
+                        return;
+                    }
+                }
+            }
+        })
+        .map_err(|error| Failure::failed(format!("cannot start the reading thread: {error}")))?;
+    Ok(Input { chunks, thread })
+}
+
+/// Cuts one source into items; whether to go on with the next.
+fn cut(
+    mut from: impl Read,
+    source: usize,
+    end: u8,
+    to: &SyncSender<Reading>,
+    stop: &Stop,
+) -> io::Result<bool> {
+    let mut text = BytesMut::new();
+    // Bytes at the front of `text` that hold no item end.
+    let mut searched = 0;
+    loop {
+        if stop.reason().is_some() {
+            return Ok(false);
+        }
+        let filled = text.len();
+        text.resize(filled + READ, 0);
+        let got = match from.read(&mut text[filled..]) {
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                text.truncate(filled);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        text.truncate(filled + got);
+        if got == 0 {
+            let mut last = Chunk { source, ..Chunk::default() };
+            if !text.is_empty() {
+                last.bytes = text.len() as u64;
+                last.items.push(text.freeze());
+            }
+            return Ok(to.send(Ok(last)).is_ok());
+        }
+        let Some(last) = memchr::memrchr(end, &text[searched..]) else {
+            searched = text.len();
+            if searched > LONGEST_ITEM {
+                return Err(io::Error::other(format!("an item is longer than {LONGEST_ITEM} bytes")));
+            }
+            continue;
+        };
+        let whole = text.split_to(searched + last + 1).freeze();
+        searched = 0;
+        if to.send(Ok(chunk(&whole, source, end))).is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// All items of a text that ends with an item's end.
+fn chunk(text: &Bytes, source: usize, end: u8) -> Chunk {
+    let mut items = Vec::with_capacity(text.len() / 256);
+    let mut from = 0;
+    for at in memchr::memchr_iter(end, text) {
+        items.push(text.slice(from..at));
+        from = at + 1;
+    }
+    Chunk { source, items, bytes: text.len() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a few bytes at a time.
+    struct Drip<'a>(&'a [u8], usize);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(into.len());
+            into[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn items(text: &[u8], drip: usize, end: u8) -> Vec<Bytes> {
+        let (sender, chunks) = sync_channel(1000);
+        assert!(cut(Drip(text, drip), 0, end, &sender, &Stop::new()).unwrap());
+        drop(sender);
+        let chunks: Vec<_> = chunks.iter().map(Result::unwrap).collect();
+        assert_eq!(chunks.iter().map(|chunk| chunk.bytes).sum::<u64>(), text.len() as u64);
+        chunks.into_iter().flat_map(|chunk| chunk.items).collect()
+    }
+
+    #[test]
+    fn items_are_the_same_however_they_come() {
+        let text = b"one\n\n\xff\xfetwo\r\nno end";
+        for drip in 1..=text.len() {
+            let items = items(text, drip, b'\n');
+            assert_eq!(items, [&b"one"[..], b"", b"\xff\xfetwo\r", b"no end"], "{drip} at a time");
+        }
+        assert_eq!(items(b"a\nb\0c\0", 3, 0), [&b"a\nb"[..], b"c"]);
+        assert!(items(b"", 1, b'\n').is_empty());
+    }
+
+    #[test]
+    fn gzip_is_told_by_the_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.ndjson.gz");
+        let mut gz = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
+        io::Write::write_all(&mut gz, b"a\nb\n").unwrap();
+        gz.finish().unwrap();
+        let copy = folder.path().join("records");
+        std::fs::copy(&path, &copy).unwrap();
+        let read_all = |path: PathBuf| {
+            let input = read(vec![Source::File(path)], b'\n', Stop::new()).unwrap();
+            let items: Vec<_> = input.chunks.iter().flat_map(|chunk| chunk.unwrap().items).collect();
+            input.thread.join().unwrap();
+            items
+        };
+        assert_eq!(read_all(path), ["a", "b"]);
+        assert!(read_all(copy)[0].starts_with(b"\x1f\x8b"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let input = read(vec![Source::File("/no/such/file".into())], b'\n', Stop::new()).unwrap();
+        let failure = input.chunks.recv().unwrap().unwrap_err();
+        assert!(failure.message.starts_with("cannot read /no/such/file: "), "{failure}");
+    }
+}

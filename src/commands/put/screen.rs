@@ -1,0 +1,61 @@
+//! What `put` shows while it works: a progress bar, where standard error is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::producer::Totals;
+
+/// The bar, or nothing.
+pub(super) struct Screen {
+    bar: ProgressBar,
+}
+
+impl Screen {
+    /// With `bytes` of input in all, as far as that is known.
+    pub(super) fn new(bytes: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
+        let template = match bytes {
+            Some(_) => "{elapsed:>4} [{bar:32}] {bytes} of {total_bytes}  {msg}",
+            None => "{elapsed:>4} {spinner} {bytes}  {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar }
+    }
+
+    /// So many bytes of input were taken.
+    pub(super) fn taken(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// How it goes, `passed` after the start.
+    pub(super) fn show(&self, totals: &Totals, passed: Duration) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let rate = totals.delivered as f64 / passed.as_secs_f64().max(0.001);
+        let mut text = format!("{} records, {rate:.0}/s", totals.delivered);
+        if totals.retried > 0 {
+            text = format!("{text}, {} sent again", totals.retried);
+        }
+        self.bar.set_message(text);
+        self.bar.tick();
+    }
+
+    /// Lets something else write to standard error.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `12.3 MiB`
+pub(super) fn bytes(count: u64) -> String {
+    HumanBytes(count).to_string()
+}
