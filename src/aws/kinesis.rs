@@ -348,10 +348,17 @@ fn raw(record: types::Record) -> Result<RawRecord, String> {
     })
 }
 
-/// Whole milliseconds, rounded down; the epoch for what no calendar holds.
+/// Whole milliseconds; the epoch for what the archive's form of a time cannot hold.
 fn timestamp(time: &DateTime) -> Timestamp {
-    Timestamp::from_millis(time.to_millis().unwrap_or(0))
+    // Kinesis writes milliseconds as a fraction of a second. Read as a binary number, that lies a little above
+    // or below what is meant, so rounding down would make a millisecond less of every second one.
+    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
+    let time = i64::try_from(millis).map_or(Timestamp::EPOCH, Timestamp::from_millis);
+    if (Timestamp::EPOCH..=Timestamp::LATEST).contains(&time) { time } else { Timestamp::EPOCH }
 }
+
+#[cfg(any(test, feature = "testing"))]
+pub mod canned;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 /// The length of the MD5 that it ends with.
 const MD5_LEN: usize = 16;
 
-/// The protobuf message within an aggregate (proto2; unknown fields are passed over).
+/// The protobuf message within an aggregate (proto2), without what no producer writes.
 #[derive(Clone, PartialEq, Message)]
 struct AggregatedRecord {
     #[prost(string, repeated, tag = "1")]
@@ -33,8 +33,9 @@ struct UserRecord {
     partition_key_index: Option<u64>,
     #[prost(uint64, optional, tag = "2")]
     explicit_hash_key_index: Option<u64>,
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    data: Option<Bytes>,
+    /// One. Repeated here, to see when there are more: the first ones would be lost.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    data: Vec<Bytes>,
 }
 
 /// A user record with its keys looked up and its hash key known.
@@ -74,7 +75,8 @@ pub fn for_each_user_record(
     }
 }
 
-/// The aggregate in a payload, if it is one: magic, checksum and protobuf are right.
+/// The aggregate in a payload, if it is one: magic, checksum and protobuf are right. Fields that are not
+/// known are passed over, as protobuf demands: no user record lies in them.
 fn decode(data: &Bytes) -> Option<AggregatedRecord> {
     let body = data.strip_prefix(&MAGIC)?;
     let (message, sum) = body.split_last_chunk::<MD5_LEN>()?;
@@ -107,7 +109,7 @@ fn expand_one<'a>(
         Some(decimal) => decimal.parse().ok()?,
         None => hash_key_of(partition_key),
     };
-    let data = user.data.as_deref()?;
+    let [data] = user.data.as_slice() else { return None };
     Some(Expanded { partition_key, explicit_hash_key, outside: !range.contains(hash_key), data })
 }
 

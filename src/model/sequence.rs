@@ -189,6 +189,29 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn numbers_of_any_length_order_as_integers(a in "0|[1-9][0-9]{0,128}", b in "0|[1-9][0-9]{0,128}", same: bool) {
+            let b = if same { format!("{}{b}", &a[..a.len() / 2]) } else { b };
+            let b = b.get(..MAX_DIGITS).unwrap_or(&b);
+            // With zeros before them, texts of one length order as integers do.
+            let padded = |text: &str| format!("{text:0>MAX_DIGITS$}");
+            let order = padded(&a).cmp(&padded(b));
+            proptest::prop_assume!(!b.starts_with('0') || b.len() == 1);
+            let (a, b) = (number(&a), number(b));
+            proptest::prop_assert_eq!(a.cmp(&b), order);
+            proptest::prop_assert_eq!(b.cmp(&a), order.reverse());
+            proptest::prop_assert_eq!(a == b, order.is_eq());
+            let position = Position::After(a.clone());
+            proptest::prop_assert_eq!(position.covers(&b), order.is_ge());
+            proptest::prop_assert_eq!(position.cmp(&Position::After(b.clone())), order);
+            proptest::prop_assert_eq!(serde_json::from_str::<SequenceNumber>(&format!("\"{a}\"")).unwrap(), a);
+        }
+
+        #[test]
+        fn what_is_no_number_of_up_to_129_digits_is_refused(text in "0[0-9]{1,130}|[1-9][0-9]{129,200}|[0-9]{0,20}[^0-9][0-9]{0,20}") {
+            proptest::prop_assert!(text.parse::<SequenceNumber>().is_err());
+        }
+
+        #[test]
         fn any_two_numbers_order_as_u128(a: u128, b: u128) {
             let order = number(&a.to_string()).cmp(&number(&b.to_string()));
             proptest::prop_assert_eq!(order, a.cmp(&b));

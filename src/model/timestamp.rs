@@ -24,6 +24,12 @@ const MILLIS_PER_HOUR: i64 = 3_600_000;
 const MILLIS_PER_DAY: i64 = 24 * MILLIS_PER_HOUR;
 
 impl Timestamp {
+    /// The beginning of 1970.
+    pub const EPOCH: Self = Self(0);
+
+    /// The last instant that can be read back: `9999-12-30T22:00:00.000Z`.
+    pub const LATEST: Self = Self(253_402_207_200_000);
+
     /// The instant `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -186,9 +192,15 @@ mod tests {
         assert_eq!(Timestamp::from_seconds(951_782_400).to_string(), "2000-02-29T00:00:00.000Z");
     }
 
+    #[test]
+    fn the_latest_is_read_back() {
+        assert_eq!(Timestamp::LATEST.to_string(), "9999-12-30T22:00:00.000Z");
+        assert_eq!(Timestamp::LATEST.to_string().parse(), Ok(Timestamp::LATEST));
+    }
+
     proptest::proptest! {
         #[test]
-        fn what_it_writes_it_reads_back(millis in 0_i64..253_402_300_799_999) {
+        fn what_it_writes_it_reads_back(millis in 0..=Timestamp::LATEST.0) {
             let instant = Timestamp::from_millis(millis);
             proptest::prop_assert_eq!(instant.to_string().parse(), Ok(instant));
         }

@@ -236,4 +236,6 @@ pub fn key_space_covered(mut ranges: Vec<HashKeyRange>) -> f64 {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -6,8 +6,10 @@
 mod bucket;
 mod crash;
 mod disk;
+pub mod fuzz;
 mod kill;
 mod notice;
+mod shelf;
 mod store;
 mod stream;
 mod stream_port;
@@ -19,6 +21,7 @@ pub use crash::{CrashPlan, Crashed, When};
 pub use disk::{MemoryDisk, SealedRange, Snapshot};
 pub use kill::KillAt;
 pub use notice::{Recorded, Recorder, SilentMeter};
+pub use shelf::{Shelf, Shelved};
 pub use store::MemoryStore;
 pub use stream::{Logged, MemoryStream, ShardHistory, StreamSetup};
 pub use stream_port::StreamOf;

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aggregates;
 mod checker;
 mod exactly_once;
 mod harness;

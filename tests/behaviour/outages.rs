@@ -6,7 +6,7 @@ use super::state::{is_sealed, spooled};
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy::{self, Action, Proxy, Request};
 use crate::support::scene::Scene;
-use crate::support::{aws, servers, wait_for};
+use crate::support::{aws, http, servers, wait_for};
 
 fn writes(request: &Request) -> bool {
     request.puts_object() || request.puts_entry()
@@ -79,6 +79,33 @@ fn when_the_spool_is_full_reading_pauses_and_goes_on_by_itself() {
     wait_for("the spool to be full", LIMIT, || (spool() >= f64::from(1 << 20)).then_some(()));
     away.end();
     scene.wait_all_archived(LIMIT);
+    keeper.stop();
+    scene.check();
+}
+
+#[test]
+fn while_the_disk_takes_no_write_reading_pauses_and_goes_on_by_itself() {
+    let mut scene = Scene::new("nowrite", 2);
+    let (setting, http) = scene.setting().max_age("1s").with_http();
+    let mut keeper = setting.start_with_writes_that_fail();
+    scene.put(100);
+    scene.wait_all_archived(LIMIT);
+    keeper.limit_files(Some(0));
+    scene.put(500);
+    keeper.wait_for_log("sealing a batch failed on this disk", LIMIT);
+    let health = || http::get(&http, "/healthz");
+    let told = wait_for("both shards to pause", LIMIT, || {
+        health()
+            .map(|answer| (answer.status(), answer.text()))
+            .filter(|(_, text)| text.matches("paused").count() == 2)
+    });
+    assert!(told.0 == 503 && told.1.contains("failed on this disk"), "{told:?}");
+    scene.put(100);
+    assert_eq!(scene.watch().archived(), 100, "nothing goes to S3 that this disk did not take");
+    assert!(metric(&http, "kinesis_keeper_errors_total", &["disk"]).is_some_and(|errors| errors > 0.0));
+    keeper.limit_files(None);
+    scene.wait_all_archived(LIMIT);
+    wait_for("health", LIMIT, || health().filter(|answer| answer.status() == 200));
     keeper.stop();
     scene.check();
 }

@@ -20,12 +20,12 @@ pub const ROWS: [Row; 19] = [
     row("commands", &["archive", "aws", "config", "logging", "supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     // Reads what shards wrote; stands beside them.
     row("archive", &["codec", "ports", "model", "stop", "retry"]),
-    // Implements ports, and is known to the commands alone.
+    // Fakes of the ports, and what the fuzzers call; the product is compiled without it.
+    row("testing", &["aws", "supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
+    // Implements ports, and is known to the commands alone (and to the fuzzers, which feed it).
     row("aws", &["ports", "model", "stop", "retry", "error"]),
     row("logging", &["config", "model", "error"]),
     row("config", &["model", "error"]),
-    // Fakes of the ports; the product is compiled without it.
-    row("testing", &["supervisor", "metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     row("supervisor", &["metrics", "shard", "ledger", "spool", "codec", "ports", "model", "stop", "retry", "error"]),
     // Stands beside the shard: neither knows the other, and the supervisor hands one the other's meter.
     row("metrics", &["ports", "model", "stop", "error"]),

@@ -22,6 +22,10 @@ pub struct Record {
     pub sub_sequence_number: Option<u64>,
     /// Its key.
     pub partition_key: Option<String>,
+    /// The hash key that its producer gave it within a KPL aggregate.
+    pub explicit_hash_key: Option<String>,
+    /// Whether it is marked as lying outside the shard.
+    pub outside_hash_range: bool,
     /// Its payload.
     pub data: Vec<u8>,
 }
@@ -355,6 +359,8 @@ fn record(line: &[u8], shard: &str) -> Result<Record, String> {
             .to_owned(),
         sub_sequence_number: fields["sub_sequence_number"].as_u64(),
         partition_key: fields["partition_key"].as_str().map(str::to_owned),
+        explicit_hash_key: fields["explicit_hash_key"].as_str().map(str::to_owned),
+        outside_hash_range: fields["outside_hash_range"].as_bool().unwrap_or(false),
         data,
     })
 }

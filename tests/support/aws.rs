@@ -105,6 +105,11 @@ pub fn shards(name: &str) -> Vec<Shard> {
 
 /// Puts records (key, payload), no more than 500 and 4 MiB a call, in order, each exactly once.
 pub fn put(name: &str, records: &[(String, Vec<u8>)]) {
+    put_at(name, None, records);
+}
+
+/// As [`put`], all of them into the shard to which this hash key belongs, whatever their keys say.
+pub fn put_at(name: &str, hash_key: Option<u128>, records: &[(String, Vec<u8>)]) {
     let mut rest = records;
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -114,16 +119,17 @@ pub fn put(name: &str, records: &[(String, Vec<u8>)]) {
         });
         let (now, later) = rest.split_at(fits.count().max(1));
         rest = later;
-        put_some(name, now);
+        put_some(name, hash_key, now);
     }
 }
 
-fn put_some(name: &str, records: &[(String, Vec<u8>)]) {
+fn put_some(name: &str, hash_key: Option<u128>, records: &[(String, Vec<u8>)]) {
+    let hash_key = hash_key.map(|key| key.to_string());
     let entries: Vec<_> = records
         .iter()
         .map(|(key, data)| {
             let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.clone()));
-            entry.build().unwrap()
+            entry.set_explicit_hash_key(hash_key.clone()).build().unwrap()
         })
         .collect();
     let answer = wait(kinesis().put_records().stream_name(name).set_records(Some(entries)).send()).unwrap();

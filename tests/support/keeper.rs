@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::{http, servers, wait_for};
@@ -125,9 +125,19 @@ impl Setting {
         keeper
     }
 
+    /// As [`Self::start`]; writes beyond [`Keeper::limit_files`] fail, where they would end a process by default.
+    pub fn start_with_writes_that_fail(&self) -> Keeper {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kinesis-keeper")]);
+        self.spawn(shell, &[])
+    }
+
     fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_kinesis-keeper")), more)
+    }
+
+    fn spawn(&self, mut command: Command, more: &[(&str, &str)]) -> Keeper {
         self.write();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kinesis-keeper"));
         command.arg("run").arg(self.file()).envs(self.environment()).envs(more.iter().copied());
         for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy);
@@ -269,6 +279,13 @@ impl Keeper {
         }
         let id = Pid::from_child(&self.child);
         kill_process(id, signal).unwrap();
+    }
+
+    /// Lets no file grow beyond so many bytes from now on; `None`: lets them grow again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit { current: bytes.or(maximum), maximum };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
     }
 
     fn catches(&mut self, signal: Signal) -> bool {

@@ -18,6 +18,7 @@ pub mod aws;
 pub mod canned;
 pub mod http;
 pub mod keeper;
+pub mod kpl;
 pub mod proxy;
 pub mod scene;
 pub mod servers;
@@ -51,6 +52,12 @@ pub fn fresh(word: &str) -> String {
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes out of hex.
+pub fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 /// Hex SHA-256.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::archive::{self, Archive};
 use super::aws;
 use super::keeper::Setting;
+use super::unhex;
 use super::watch::Watch;
 
 /// A stream, a bucket, and what was put.
@@ -100,9 +101,4 @@ impl Scene {
             .map(|(n, hex)| (n.to_owned(), unhex(hex)))
             .collect()
     }
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }

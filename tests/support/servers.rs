@@ -42,9 +42,21 @@ pub fn kinesis() -> &'static Server {
 pub fn ministack() -> &'static Server {
     static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
     have(&SERVER, "ministack", || {
-        let folder = install("ministack", &python_pin(), install_python)?;
+        let folder = install_ministack()?;
         start(&|port| ministack_command(&folder, port), &ministack_answers)
     })
+}
+
+/// The Python that has what `python/requirements.txt` names.
+pub fn python() -> PathBuf {
+    match install_ministack() {
+        Ok(folder) => python_in(&folder),
+        Err(why) => panic!("Python with its packages can't be had: {why}"),
+    }
+}
+
+fn install_ministack() -> Result<PathBuf, String> {
+    install("ministack", &python_pin(), install_python)
 }
 
 fn have(

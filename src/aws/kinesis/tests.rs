@@ -57,6 +57,22 @@ fn a_reply_is_taken_over_as_the_model_says() {
 }
 
 #[test]
+fn an_arrival_is_the_millisecond_that_is_meant() {
+    let arrival = |seconds| {
+        let read = raw(record("key", Some(DateTime::from_secs_f64(seconds)))).unwrap();
+        read.arrival.as_millis()
+    };
+    for millis in 1_763_787_600_000..1_763_787_601_000_i64 {
+        let seconds: f64 = format!("{}.{:03}", millis / 1000, millis % 1000).parse().unwrap();
+        assert_eq!(arrival(seconds), millis);
+    }
+    // What no line can say, so that every line can be read back.
+    for seconds in [-1.0, -1e300, 253_402_300_800.0, 1e300] {
+        assert_eq!(arrival(seconds), 0);
+    }
+}
+
+#[test]
 fn the_end_of_a_shard_names_its_children() {
     let keys = types::HashKeyRange::builder().starting_hash_key("0").ending_hash_key("1").build().unwrap();
     let child =

@@ -15,7 +15,7 @@ fn user(key: u64, hash_key: Option<u64>, data: &str) -> UserRecord {
     UserRecord {
         partition_key_index: Some(key),
         explicit_hash_key_index: hash_key,
-        data: Some(Bytes::copy_from_slice(data.as_bytes())),
+        data: vec![Bytes::copy_from_slice(data.as_bytes())],
     }
 }
 
@@ -86,12 +86,23 @@ fn user_records_come_out_in_order_with_their_own_keys() {
 
 #[test]
 fn the_wire_form_is_the_producer_librarys() {
-    // Written byte by byte: table entry "a", then a record {key 0, data "hi", a tag} and a field unknown to us.
-    let message = b"\x0a\x01a\x1a\x0d\x08\x00\x1a\x02hi\x22\x05\x0a\x01k\x12\x00\xa2\x06\x03new".as_slice();
-    let all = expand_in(&raw(seal(message)), HashKeyRange::WHOLE);
+    // Written byte by byte: table entry "a", then a record {key 0, data "hi"}.
+    let all = expand_in(&raw(seal(b"\x0a\x01a\x1a\x06\x08\x00\x1a\x02hi")), HashKeyRange::WHOLE);
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].sub_sequence_number, Some(0));
     assert_eq!(all[0].data, b"hi");
+}
+
+#[test]
+fn tags_and_unknown_fields_are_passed_over_and_a_second_payload_is_not() {
+    let tag = b"\x0a\x01a\x1a\x0d\x08\x00\x1a\x02hi\x22\x05\x0a\x01k\x12\x00".as_slice();
+    let unknown = b"\x0a\x01a\x1a\x06\x08\x00\x1a\x02hi\xa2\x06\x03new".as_slice();
+    for message in [tag, unknown] {
+        let all = expand_in(&raw(seal(message)), HashKeyRange::WHOLE);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].data, b"hi");
+    }
+    assert_ordinary(seal(b"\x0a\x01a\x1a\x0a\x08\x00\x1a\x02hi\x1a\x02ho"), "two payloads of one record");
 }
 
 #[test]
@@ -131,7 +142,7 @@ fn a_record_that_is_no_sound_aggregate_is_ordinary() {
     assert_ordinary(with(user(u64::MAX, None, "y")), "a key far beyond the table");
     assert_ordinary(with(user(0, Some(2), "y")), "a hash key beyond the table");
     assert_ordinary(with(UserRecord { partition_key_index: None, ..user(0, None, "y") }), "no key");
-    assert_ordinary(with(UserRecord { data: None, ..user(0, None, "y") }), "no data");
+    assert_ordinary(with(UserRecord { data: vec![], ..user(0, None, "y") }), "no data");
     let mut table = two_keys(vec![user(0, Some(0), "x")]);
     table.explicit_hash_key_table[0] = "not a number".into();
     assert_ordinary(seal(&table.encode_to_vec()), "a hash key that is no number");
