@@ -5,23 +5,22 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::timestamp::Timestamp;
-use crate::ports::{
-    Attributes, Body, Clock, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored,
-};
+use crate::ports::{Attributes, Body, Clock, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored};
 use crate::stop::Stop;
 
 /// A folder that holds what lies in a bucket, under the same names.
-pub struct Folder<C> {
+pub struct Folder {
     root: PathBuf,
-    clock: C,
+    clock: Arc<dyn Clock>,
 }
 
-impl<C: Clock> Folder<C> {
+impl Folder {
     /// `root` stands for the bucket: a key is a path below it.
-    pub const fn new(root: PathBuf, clock: C) -> Self {
+    pub const fn new(root: PathBuf, clock: Arc<dyn Clock>) -> Self {
         Self { root, clock }
     }
 
@@ -74,12 +73,14 @@ fn failed(call: &'static str, key: &str, error: &io::Error) -> StoreError {
 fn found<T>(call: &'static str, key: &str, result: io::Result<T>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(failed(call, key, &error)),
     }
 }
 
-impl<C: Clock> ObjectStore for Folder<C> {
+impl ObjectStore for Folder {
     fn put_if_absent(&self, key: &str, _: Body<'_>, _: &Attributes, _: &Stop) -> Result<Put, StoreError> {
         let why = io::Error::new(io::ErrorKind::PermissionDenied, "a copied archive is only read");
         Err(failed("PutObject", key, &why))

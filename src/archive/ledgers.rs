@@ -48,9 +48,10 @@ impl Archive {
         let root = self.keys.ledgers();
         for folder in self.store.folders(&root, stop)? {
             let name = folder.strip_prefix(&root).unwrap_or(&folder).trim_end_matches('/');
-            let Some((shard, created)) = name.rsplit_once('-').and_then(|(shard, created)| {
-                Some((ShardId::new(shard), created.parse::<i64>().ok()?))
-            }) else {
+            let Some((shard, created)) = name
+                .rsplit_once('-')
+                .and_then(|(shard, created)| Some((ShardId::new(shard), created.parse::<i64>().ok()?)))
+            else {
                 faults.push(Fault::new(FaultKind::ObjectUnknown, folder, "it is no shard's ledger"));
                 continue;
             };

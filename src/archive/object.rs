@@ -40,7 +40,9 @@ pub(super) fn examine(gz: Box<dyn Read + Send>) -> Examined {
         return Examined::Damaged(format!("gzip member {member} ends in the middle of a line"));
     }
     let (size, sha256) = reader.take_source_hash();
-    lines.content(size, sha256).map_or_else(|| Examined::Damaged("it holds no record".to_owned()), Examined::Content)
+    lines
+        .content(size, sha256)
+        .map_or_else(|| Examined::Damaged("it holds no record".to_owned()), Examined::Content)
 }
 
 /// The lines so far.
@@ -59,7 +61,8 @@ impl Lines {
         self.records += 1;
         let record = parse_line(text).map_err(|error| error.to_string())?;
         if let Some((before, sub, _)) = &self.last {
-            let follows = number > before || (number == before && *sub < record.sub_sequence_number && sub.is_some());
+            let follows =
+                number > before || (number == before && *sub < record.sub_sequence_number && sub.is_some());
             if !follows {
                 return Err(format!("record {number} does not follow {before}"));
             }
@@ -107,7 +110,10 @@ pub(super) fn against_entry(content: &Content, batch: &BatchBody) -> Result<(), 
     if content.last_arrival == batch.last_arrival {
         Ok(())
     } else {
-        Err(format!("its last_arrival is {}, its ledger entry says {}", content.last_arrival, batch.last_arrival))
+        Err(format!(
+            "its last_arrival is {}, its ledger entry says {}",
+            content.last_arrival, batch.last_arrival
+        ))
     }
 }
 

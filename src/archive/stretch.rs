@@ -158,7 +158,11 @@ impl<'a> Walk<'a> {
                 self.lose_track();
             }
             None => {
-                self.fault(FaultKind::EntryMissing, self.ledger.key(serial), "it was listed and is not there");
+                self.fault(
+                    FaultKind::EntryMissing,
+                    self.ledger.key(serial),
+                    "it was listed and is not there",
+                );
                 self.lose_track();
             }
         }
@@ -212,7 +216,11 @@ impl<'a> Walk<'a> {
         }
         let lost = matches!(&read.entry.body, Body::Gap(gap) if gap.why == GapCause::Lost);
         if void && !lost {
-            self.fault(FaultKind::EntryMisplaced, key, "the object before it is void, and this is not the gap that tells so");
+            self.fault(
+                FaultKind::EntryMisplaced,
+                key,
+                "the object before it is void, and this is not the gap that tells so",
+            );
         }
         // A void leaves the position where it was; its gap tells where reading went on.
         if !self.chain.void {
@@ -272,12 +280,15 @@ impl<'a> Walk<'a> {
         let hour = self.chain.hour.map_or(own, |before| before.max(own));
         // A void keeps its key for good; and a closed hour takes no batch any more.
         if batch.hour < hour {
-            return Err(format!("it lies in the hour of {}, before that of {}", batch.hour.start(), hour.start()));
+            return Err(format!(
+                "it lies in the hour of {}, before that of {}",
+                batch.hour.start(),
+                hour.start()
+            ));
         }
         let form = (batch.format, batch.compression);
-        let key = |layout| {
-            self.terms.archive.keys.object(layout, batch.hour, &self.ledger.shard, first, form)
-        };
+        let key =
+            |layout| self.terms.archive.keys.object(layout, batch.hour, &self.ledger.shard, first, form);
         if [Layout::Hive, Layout::Firehose].map(key).contains(&batch.key) {
             Ok(())
         } else {
@@ -313,7 +324,8 @@ impl<'a> Walk<'a> {
             self.missing(read, batch);
             return Ok(None);
         };
-        let is_void = if archive.has_metadata { head.meta("keeper-void").is_some() } else { head.size == EMPTY_GZIP };
+        let is_void =
+            if archive.has_metadata { head.meta("keeper-void").is_some() } else { head.size == EMPTY_GZIP };
         if is_void {
             self.walked.tally.voids += 1;
             self.chain.void = true;
@@ -340,7 +352,8 @@ impl<'a> Walk<'a> {
     /// The content of an object that is there; `None` after a fault.
     fn content(&mut self, batch: &BatchBody) -> Result<Option<crate::model::batch::Content>, StoreError> {
         let Terms { archive, stop, .. } = self.terms;
-        let mut fault = |why: String| self.unconfirmed.push(Fault::new(FaultKind::ObjectDamaged, &batch.key, why));
+        let mut fault =
+            |why: String| self.unconfirmed.push(Fault::new(FaultKind::ObjectDamaged, &batch.key, why));
         let mut tries = 0;
         loop {
             let Some(bytes) = archive.store.open(&batch.key, stop)? else {

@@ -155,7 +155,9 @@ impl<R: Read> LineReader<R> {
 
     /// Bytes of the file that were read, and their SHA-256 in hex.
     pub fn take_source_hash(&mut self) -> (u64, String) {
-        self.members.source().map_or_else(Default::default, |source| (source.hash.len(), source.hash.take_hex()))
+        self.members
+            .source()
+            .map_or_else(Default::default, |source| (source.hash.len(), source.hash.take_hex()))
     }
 
     /// Length of the line at `start`, its `\n` included.

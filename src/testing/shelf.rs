@@ -53,7 +53,12 @@ impl ObjectStore for Shelf {
     ) -> Result<Put, StoreError> {
         let Body::Bytes(bytes) = body else {
             let (call, kind) = ("PutObject", StoreErrorKind::LocalFile);
-            return Err(StoreError { call, key: key.to_owned(), kind, message: "only from memory".to_owned() });
+            return Err(StoreError {
+                call,
+                key: key.to_owned(),
+                kind,
+                message: "only from memory".to_owned(),
+            });
         };
         let mut objects = self.objects();
         if objects.contains_key(key) {

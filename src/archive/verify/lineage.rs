@@ -66,7 +66,9 @@ pub(super) fn faults(lineage: &Lineage, now: Timestamp, fresh: Duration) -> Vec<
         let open: Option<Vec<HashKeyRange>> =
             stream.values().filter(|member| member.end.is_none()).map(|member| member.range).collect();
         // A ledger whose first entry is missing is a fault by itself.
-        let Some(open) = open.filter(|open| !open.is_empty() && faults.is_empty() && settled) else { continue };
+        let Some(open) = open.filter(|open| !open.is_empty() && faults.is_empty() && settled) else {
+            continue;
+        };
         if let Some((from, to)) = uncovered(open) {
             let folder = stream.values().next().map_or_else(String::new, |member| member.folder.clone());
             let told = format!("no shard without an end covers the hash keys {from} to {to}");

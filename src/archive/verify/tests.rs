@@ -57,9 +57,9 @@ impl<'a> Scribe<'a> {
 
     fn append(&mut self, body: Body) -> u64 {
         let before = self.last.take();
-        let predecessor = before.as_ref().map_or(Predecessor::None, |(serial, sha256)| {
-            Predecessor::Entry { serial: *serial, sha256 }
-        });
+        let predecessor = before
+            .as_ref()
+            .map_or(Predecessor::None, |(serial, sha256)| Predecessor::Entry { serial: *serial, sha256 });
         let composed = self.ledger.compose(predecessor, body, start()).unwrap();
         self.ledger.append(&composed, &Stop::new()).unwrap();
         let serial = composed.stored.entry.serial;
@@ -90,6 +90,7 @@ impl<'a> Scribe<'a> {
         let content = finished.content;
         let form = (Format::Envelope, Compression::Gzip);
         let key = keys().object(Layout::Hive, hour, &self.shard, &content.first_sequence_number, form);
+        let previous_object_sha256 = std::mem::replace(&mut self.object, content.sha256.clone());
         let serial = self.append(Body::Batch(Box::new(BatchBody {
             key: key.clone(),
             hour,
@@ -104,7 +105,7 @@ impl<'a> Scribe<'a> {
             first_arrival: content.first_arrival,
             last_arrival: content.last_arrival,
             sealed_by: SealReason::Age,
-            previous_object_sha256: std::mem::replace(&mut self.object, content.sha256.clone()),
+            previous_object_sha256,
         })));
         let metadata = vec![
             ("keeper-version", "1".to_owned()),
@@ -123,7 +124,9 @@ impl<'a> Scribe<'a> {
         ];
         let attributes =
             Attributes { content_type: "application/gzip", sha256: content.sha256, metadata, data: true };
-        self.shelf.put_if_absent(&key, PutBody::Bytes(&finished.parts.concat()), &attributes, &Stop::new()).unwrap();
+        self.shelf
+            .put_if_absent(&key, PutBody::Bytes(&finished.parts.concat()), &attributes, &Stop::new())
+            .unwrap();
         key
     }
 
@@ -146,18 +149,25 @@ impl<'a> Scribe<'a> {
 
 /// A shard that split, its two children, several hours and a gap.
 fn good() -> Arc<Shelf> {
+    archive_of(150, 20)
+}
+
+/// So many batches of the parent within five hours, and so many of each child.
+fn archive_of(of_parent: u64, of_child: u64) -> Arc<Shelf> {
     let shelf = Arc::new(Shelf::new(start() + 100 * HOUR));
     let half = u128::MAX / 2;
     let mut parent = Scribe::new(&shelf, "shardId-000000000000", &[], (0, u128::MAX));
-    for n in 0..150 {
-        parent.batch(10 * n, 10, start() + HOUR * (n as u32 / 30));
+    for n in 0..of_parent {
+        parent.batch(10 * n, 10, start() + HOUR * (5 * n / of_parent) as u32);
     }
-    parent.gap(Some(1499), 1600);
+    parent.gap(Some(10 * of_parent - 1), 1600);
     parent.batch(1600, 5, start() + 6 * HOUR);
     parent.end(&["shardId-000000000001", "shardId-000000000002"]);
-    for (shard, range) in [("shardId-000000000001", (0, half)), ("shardId-000000000002", (half + 1, u128::MAX))] {
+    for (shard, range) in
+        [("shardId-000000000001", (0, half)), ("shardId-000000000002", (half + 1, u128::MAX))]
+    {
         let mut child = Scribe::new(&shelf, shard, &["shardId-000000000000"], range);
-        for n in 0..20 {
+        for n in 0..of_child {
             child.batch(2000 + 10 * n, 10, start() + 6 * HOUR);
         }
     }
@@ -170,13 +180,16 @@ fn known(shelf: &Shelf) -> Vec<KnownEntry> {
     for (key, object) in shelf.objects().iter().filter(|(key, _)| key.contains("_ledger/")) {
         let entry: crate::model::ledger::Entry = serde_json::from_slice(&object.bytes).unwrap();
         let folder = key.rsplit_once('/').unwrap().0.to_owned();
-        known.insert(folder, KnownEntry {
-            shard: entry.shard,
-            created: entry.stream_created,
-            serial: entry.serial,
-            entry_sha256: crate::codec::hash::sha256_hex(&object.bytes),
-            witness: "a checkpoint".into(),
-        });
+        known.insert(
+            folder,
+            KnownEntry {
+                shard: entry.shard,
+                created: entry.stream_created,
+                serial: entry.serial,
+                entry_sha256: crate::codec::hash::sha256_hex(&object.bytes),
+                witness: "a checkpoint".into(),
+            },
+        );
     }
     known.into_values().collect()
 }
@@ -305,7 +318,7 @@ fn a_range_is_proved_without_the_rest() {
 /// Whatever single thing is changed, it is found, and where it is.
 #[test]
 fn a_thousand_random_damages_are_all_found() {
-    let pristine = good();
+    let pristine = archive_of(8, 3);
     let known = known(&pristine);
     let keys: Vec<String> = pristine.objects().keys().cloned().collect();
     for seed in 0..1000 {
