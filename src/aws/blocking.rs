@@ -5,7 +5,8 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -59,6 +60,17 @@ impl Blocking {
         Self { handle }
     }
 
+    /// Polls `call` once and does not wait for it: its output if that is there. If not, `stop` is
+    /// nudged as soon as another look may find more, also after `call` was dropped.
+    pub fn look<F: Future>(&self, stop: &Stop, call: F) -> Option<F::Output> {
+        let _runtime = self.handle.enter();
+        let waker = Waker::from(Arc::new(Nudge(stop.clone())));
+        match Box::pin(call).as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
     /// Waits for `call`, at most `deadline` (and a second of grace for the SDK's own), or until
     /// the stop. The call is dropped, and so ended, when it is cut.
     pub fn run<F: Future>(
@@ -90,6 +102,15 @@ impl Blocking {
                 Err(_) => Err(Cut::Deadline(deadline)),
             }
         })
+    }
+}
+
+/// Wakes the thread that waits on a stop.
+struct Nudge(Stop);
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.0.nudge();
     }
 }
 
@@ -137,6 +158,19 @@ mod tests {
         });
         later.stop(StopReason::Abandoned);
         assert_eq!(thread.join().unwrap(), Err(Cut::Stopped));
+    }
+
+    #[test]
+    fn a_look_does_not_wait_and_nudges_when_there_is_more() {
+        let runtime = runtime();
+        let blocking = Blocking::new(runtime.handle().clone());
+        let (stop, notify) = (Stop::new(), tokio::sync::Notify::new());
+        let mut notified = Box::pin(notify.notified());
+        assert_eq!(blocking.look(&stop, notified.as_mut()), None);
+        let seen = stop.seen();
+        notify.notify_one();
+        assert_ne!(stop.seen(), seen);
+        assert_eq!(blocking.look(&stop, notified), Some(()));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -96,10 +97,9 @@ impl Clients {
 
     async fn load_now(settings: &AwsSettings) -> Result<Self, ClientsError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let http = HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         // Retries are set here and not by AWS_RETRY_MODE and AWS_MAX_ATTEMPTS: the SDK panics on bad values.
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
+            .http_client(https())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .stalled_stream_protection(
@@ -142,7 +142,20 @@ impl Clients {
 
     /// Kinesis, in the region of `arn` if it names one.
     pub(super) fn kinesis(&self, arn: Option<&str>) -> aws_sdk_kinesis::Client {
-        let mut builder = aws_sdk_kinesis::config::Builder::from(&self.config).region(self.region_for(arn));
+        self.kinesis_by(arn, aws_sdk_kinesis::config::Builder::from(&self.config))
+    }
+
+    /// The same, on connections of its own.
+    pub(super) fn kinesis_apart(&self, arn: Option<&str>) -> aws_sdk_kinesis::Client {
+        self.kinesis_by(arn, aws_sdk_kinesis::config::Builder::from(&self.config).http_client(https()))
+    }
+
+    fn kinesis_by(
+        &self,
+        arn: Option<&str>,
+        builder: aws_sdk_kinesis::config::Builder,
+    ) -> aws_sdk_kinesis::Client {
+        let mut builder = builder.region(self.region_for(arn));
         if let Some(url) = &self.endpoint_url {
             builder = builder.endpoint_url(url);
         }
@@ -186,6 +199,11 @@ impl Clients {
             None => self.region.clone(),
         }
     }
+}
+
+/// A pool of connections: HTTP/2 over TLS where the service offers it (by ALPN), as all of AWS does.
+fn https() -> SharedHttpClient {
+    HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// The region in an ARN, if it has one.

@@ -11,7 +11,7 @@ use aws_sdk_kinesis::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::blocking::Cut;
-use crate::ports::{StoreErrorKind, StreamErrorKind};
+use crate::ports::{KmsTrouble, StoreErrorKind, StreamErrorKind};
 
 /// A failed call in neutral terms, before a service's own codes are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +165,9 @@ impl Refusal {
     /// The message, with what to mend where the caller was not let in. `action` is what IAM calls
     /// the call.
     pub(super) fn advice(&self, action: &str) -> String {
+        if let Some(trouble) = self.kms_trouble() {
+            return format!("{}; {}", self.message, trouble.advice());
+        }
         let hint = match self.code.as_str() {
             _ if self.cause == Cause::NoCredentials || !self.is_not_let_in() => return self.message.clone(),
             "RequestTimeTooSkewed" => "set this host's clock",
@@ -185,18 +188,28 @@ impl Refusal {
         format!("{}; {hint}", self.message)
     }
 
+    /// What is wrong with the stream's encryption key, if that is it; throttling is not.
+    fn kms_trouble(&self) -> Option<KmsTrouble> {
+        Some(match self.code.as_str() {
+            "KMSAccessDeniedException" => KmsTrouble::AccessDenied,
+            "KMSDisabledException" => KmsTrouble::Disabled,
+            "KMSInvalidStateException" => KmsTrouble::InvalidState,
+            "KMSNotFoundException" => KmsTrouble::NotFound,
+            "KMSOptInRequired" => KmsTrouble::OptInRequired,
+            _ => return None,
+        })
+    }
+
     /// What it means to a reader of the stream.
     pub(super) fn stream_kind(&self) -> StreamErrorKind {
+        if let Some(trouble) = self.kms_trouble() {
+            return StreamErrorKind::Kms(trouble);
+        }
         match self.code.as_str() {
             "ExpiredIteratorException" => return StreamErrorKind::ExpiredIterator,
             "InvalidArgumentException" => return StreamErrorKind::InvalidArgument,
             "ResourceNotFoundException" => return StreamErrorKind::NotFound,
             "KMSThrottlingException" => return StreamErrorKind::KmsThrottled,
-            "KMSAccessDeniedException"
-            | "KMSDisabledException"
-            | "KMSInvalidStateException"
-            | "KMSNotFoundException"
-            | "KMSOptInRequired" => return StreamErrorKind::Kms,
             "RequestTimeout" | "RequestTimeoutException" => return StreamErrorKind::NoAnswer,
             _ if self.is_not_let_in() => return StreamErrorKind::AccessDenied,
             _ if self.asks_for_patience() => return StreamErrorKind::Throttled,

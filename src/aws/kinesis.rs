@@ -87,6 +87,19 @@ impl KinesisStream {
         Self { client, blocking, clock, name, arn, last_look: tokio::sync::Mutex::new(None) }
     }
 
+    /// The client of all its calls.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The stream's ARN; describes the stream if it is not known yet.
+    pub(super) fn stream_arn(&self, stop: &Stop) -> Result<String, StreamError> {
+        match self.arn.get() {
+            Some(arn) => Ok(arn.clone()),
+            None => self.describe(stop).map(|served| served.value.identity.arn),
+        }
+    }
+
     /// The ARN once it is known, else the name: AWS takes one or the other.
     fn reference(&self) -> (Option<String>, Option<String>) {
         match (self.arn.get(), &self.name) {
@@ -100,7 +113,7 @@ impl KinesisStream {
     }
 
     /// Runs one call and puts its failure into words.
-    fn call<T, E>(
+    pub(super) fn call<T, E>(
         &self,
         call: &'static str,
         deadline: Duration,
@@ -251,21 +264,22 @@ impl Stream for KinesisStream {
             .interceptor(date.clone())
             .send();
         let output = self.call(CALL, RECORDS_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
-        let reply = reply(output).map_err(|message| other(CALL, message))?;
-        Ok(self.served(&date, reply))
+        let at = self.served(&date, ()).at;
+        let value = reply(output, at).map_err(|message| other(CALL, message))?;
+        Ok(Served { at, value })
     }
 }
 
 /// The deadline of one operation with all its tries. One try gets half of it, so that a dead
 /// connection leaves time for another.
-fn limits(deadline: Duration) -> config::Builder {
+pub(super) fn limits(deadline: Duration) -> config::Builder {
     let limits = TimeoutConfig::builder().operation_timeout(deadline).operation_attempt_timeout(deadline / 2);
     config::Config::builder().timeout_config(limits.build())
 }
 
 /// One try, which gets all of the time: the SDK's own tries would spend the shard's five calls a
 /// second unseen.
-fn once(deadline: Duration) -> config::Builder {
+pub(super) fn once(deadline: Duration) -> config::Builder {
     let limits = TimeoutConfig::builder().operation_timeout(deadline);
     config::Config::builder().timeout_config(limits.build()).retry_config(RetryConfig::disabled())
 }
@@ -276,7 +290,7 @@ fn failed(call: &'static str, refusal: &Refusal) -> StreamError {
     StreamError { call, kind: refusal.stream_kind(), message }
 }
 
-const fn other(call: &'static str, message: String) -> StreamError {
+pub(super) const fn other(call: &'static str, message: String) -> StreamError {
     StreamError { call, kind: StreamErrorKind::Other, message }
 }
 
@@ -317,7 +331,7 @@ fn range_of(range: &types::HashKeyRange) -> Result<HashKeyRange, String> {
     Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
 }
 
-fn reply(output: GetRecordsOutput) -> Result<Reply, String> {
+fn reply(output: GetRecordsOutput, at: Timestamp) -> Result<Reply, String> {
     let next_iterator = output.next_shard_iterator.filter(|next| !next.is_empty());
     let millis_behind_latest = match output.millis_behind_latest {
         Some(millis) => u64::try_from(millis).unwrap_or(0),
@@ -325,16 +339,27 @@ fn reply(output: GetRecordsOutput) -> Result<Reply, String> {
         // Taking it for "caught up" could hide records that were trimmed unread.
         None => return Err("the answer has no MillisBehindLatest".to_owned()),
     };
+    let (records, bytes) = raw_records(output.records)?;
+    let children = children(output.child_shards);
+    let complete_to = at - Duration::from_millis(millis_behind_latest);
+    Ok(Reply { records, next_iterator, millis_behind_latest, children, bytes, complete_to, pushed: false })
+}
+
+/// The records, and how many bytes of payload and keys they are.
+pub(super) fn raw_records(given: Vec<types::Record>) -> Result<(Vec<RawRecord>, u64), String> {
     let mut bytes = 0;
-    let mut records = Vec::with_capacity(output.records.len());
-    for record in output.records {
+    let mut records = Vec::with_capacity(given.len());
+    for record in given {
         let record = raw(record)?;
         bytes += (record.data.len() + record.partition_key.as_ref().map_or(0, String::len)) as u64;
         records.push(record);
     }
-    let children = output.child_shards.unwrap_or_default();
-    let children = children.into_iter().map(|child| ShardId::new(child.shard_id)).collect();
-    Ok(Reply { records, next_iterator, millis_behind_latest, children, bytes })
+    Ok((records, bytes))
+}
+
+/// The ids of the shards that took over.
+pub(super) fn children(given: Option<Vec<types::ChildShard>>) -> Vec<ShardId> {
+    given.unwrap_or_default().into_iter().map(|child| ShardId::new(child.shard_id)).collect()
 }
 
 fn raw(record: types::Record) -> Result<RawRecord, String> {

@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod clients;
 pub mod cloudwatch;
 pub mod errors;
+pub mod fan_out;
 pub mod kinesis;
 mod lifecycle;
 pub mod s3;

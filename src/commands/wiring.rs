@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::{AwsSettings, Clients};
+use crate::aws::fan_out::FanOut;
 use crate::aws::kinesis::{KinesisStream, StreamName};
 use crate::aws::s3::{S3Settings, S3Store};
 use crate::aws::sns::SnsNotifier;
-use crate::config::{CheckpointStore as Checkpoints, Config, Start};
+use crate::config::{CheckpointStore as Checkpoints, Config, Consumer, Start};
 use crate::ledger::start::ConfiguredStart;
 use crate::metrics::Registry;
 use crate::model::rules::Rules;
-use crate::ports::{CheckpointStore, Clock, NoProbe, Notifier, Probe};
+use crate::ports::{CheckpointStore, Clock, NoProbe, Notifier, Probe, Stream};
 use crate::shard::setup::Pacing;
 use crate::spool::copies::Keep;
 use crate::spool::{DiskCheckpoints, LocalDisk, MemoryCheckpoints};
@@ -87,7 +88,16 @@ pub(super) fn services(
         Some(arn) => StreamName::Arn(arn.clone()),
         None => StreamName::Name(config.stream.name.clone()),
     };
-    let stream = KinesisStream::new(clients, blocking.clone(), Arc::clone(&clock), name);
+    let stream: Arc<dyn Stream> = match &config.stream.consumer {
+        Consumer::Polling => {
+            Arc::new(KinesisStream::new(clients, blocking.clone(), Arc::clone(&clock), name))
+        }
+        Consumer::FanOut(consumer) => {
+            let random = fastrand::Rng::new();
+            let (blocking, clock) = (blocking.clone(), Arc::clone(&clock));
+            Arc::new(FanOut::new(clients, blocking, clock, name, consumer, random))
+        }
+    };
     let store = store(config, clients, blocking, &clock, disk.clone());
     let notifier = config.notice.topic.as_ref().map(|topic| {
         Arc::new(SnsNotifier::new(clients, blocking.clone(), topic.as_str())) as Arc<dyn Notifier>
@@ -100,7 +110,7 @@ pub(super) fn services(
         clock,
         disk,
         checkpoints,
-        stream: Arc::new(stream),
+        stream,
         store: Arc::new(store),
         notifier,
         meters: Arc::new(registry.clone()),

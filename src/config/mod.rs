@@ -59,8 +59,19 @@ pub struct Stream {
     pub refresh: Duration,
     /// The longest pause between two looks at a shard that is caught up.
     pub poll: Duration,
+    /// How shards are read.
+    pub consumer: Consumer,
     /// Whether KPL aggregates are split into user records.
     pub deaggregate: bool,
+}
+
+/// How shards are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consumer {
+    /// By GetRecords, sharing each shard's 2 MB/s with other readers.
+    Polling,
+    /// By enhanced fan-out, as the consumer of this name.
+    FanOut(String),
 }
 
 /// Where a stream that was never archived begins.

@@ -7,8 +7,8 @@ use super::error::Problem;
 use super::file::Known;
 use super::file::{File, Section, document};
 use super::{
-    Archive, Aws, Batch, Checkpoint, CheckpointStore, Config, Disk, Log, LogFormat, LogLevel, LogTarget,
-    Metrics, Notices, Start, Stream, value,
+    Archive, Aws, Batch, Checkpoint, CheckpointStore, Config, Consumer, Disk, Log, LogFormat, LogLevel,
+    LogTarget, Metrics, Notices, Start, Stream, value,
 };
 use crate::model::batch::{Compression, Format, Limits};
 use crate::model::key::{Layout, Prefix};
@@ -81,13 +81,13 @@ fn stream(mut from: Section<'_, '_>) -> Option<Stream> {
         from.read("refresh", std::time::Duration::from_secs(60), value::duration("1s", "1h")),
         from.read("poll", std::time::Duration::from_secs(1), value::duration("200ms", "1m")),
     );
-    from.read("consumer", (), value::consumer);
+    let consumer = from.read("consumer", Consumer::Polling, value::consumer);
     let deaggregate = from.read("deaggregate", true, value::boolean);
     let (arn, region, name) = match by_arn {
         Some((arn, region, name)) => (Some(arn), Some(region), name),
         None => (None, None, by_name?),
     };
-    Some(Stream { name, arn, region, start, refresh, poll, deaggregate })
+    Some(Stream { name, arn, region, start, refresh, poll, consumer, deaggregate })
 }
 
 fn batch(mut from: Section<'_, '_>) -> Batch {

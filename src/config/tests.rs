@@ -53,6 +53,7 @@ fn only_a_name_and_a_bucket_are_required() {
             start: Start::TrimHorizon,
             refresh: Duration::from_secs(60),
             poll: Duration::from_secs(1),
+            consumer: Consumer::Polling,
             deaggregate: true,
         },
         batch: Batch {

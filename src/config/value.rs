@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use toml_edit::Item;
 
-use super::{HostPort, Start, TopicArn};
+use super::{Consumer, HostPort, Start, TopicArn};
 use crate::model::key::Prefix;
 
 /// What a value is, with its article.
@@ -151,16 +151,28 @@ pub(super) fn not_yet(text: &str) -> String {
     format!("= {text:?} is not available in this version")
 }
 
-/// `polling`; enhanced fan-out belongs to a version to come.
-pub(super) fn consumer(item: &Item) -> Result<(), String> {
-    if let Some(table) = item.as_table_like() {
-        return Err(if table.contains_key("fan_out") {
-            "= { fan_out } is not available in this version; allowed: polling".to_owned()
-        } else {
-            "is a table without fan_out; allowed: polling".to_owned()
-        });
+/// `polling`, or `{ fan_out = "name" }` with a name by Kinesis' pattern.
+pub(super) fn consumer(item: &Item) -> Result<Consumer, String> {
+    const ALLOWED: &str = "allowed: polling, or { fan_out = \"name\" }";
+    let Some(table) = item.as_table_like() else {
+        return match item.as_str() {
+            Some("polling") => Ok(Consumer::Polling),
+            Some(text) => Err(format!("= {text:?} is not one of the choices; {ALLOWED}")),
+            None => Err(wrong_kind(item, "a string or a table")),
+        };
+    };
+    if let Some((other, _)) = table.iter().find(|(key, _)| *key != "fan_out") {
+        return Err(format!("has the key {other}; {ALLOWED}"));
     }
-    choice(&[("polling", ())], &[])(item)
+    let Some(name) = table.get("fan_out") else {
+        return Err(format!("is a table without fan_out; {ALLOWED}"));
+    };
+    let name = text(name).map_err(|complaint| format!("fan_out {complaint}"))?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (1..=128).contains(&name.len()) && name.chars().all(fits) {
+        return Ok(Consumer::FanOut(name));
+    }
+    Err(format!("fan_out = {name:?} is not a consumer's name; allowed: 1 to 128 of a-z A-Z 0-9 _ . -"))
 }
 
 /// Where a stream begins; a time may stand with or without quotes.

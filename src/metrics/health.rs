@@ -45,13 +45,18 @@ pub fn judge(now: Duration, stream: Option<String>, shards: &[(ShardId, ShardSta
             health.reasons.push(format!("{shard}: {activity}{colon}{why}"));
             continue;
         }
-        if let Some(late) = state.due.and_then(|due| now.checked_sub(due)).filter(|late| !late.is_zero()) {
+        if let Some(late) = lateness(state, now) {
             let late = late.as_secs_f64();
             health.reasons.push(format!("{shard}: no progress while {activity}, {late:.1} s overdue"));
         }
         health.troubles.extend(state.troubles.iter().map(|trouble| format!("{shard}: {trouble}")));
     }
     health
+}
+
+/// How long ago progress was due, if it was.
+pub(super) fn lateness(state: &ShardState, now: Duration) -> Option<Duration> {
+    state.due.and_then(|due| now.checked_sub(due)).filter(|late| !late.is_zero())
 }
 
 #[cfg(test)]

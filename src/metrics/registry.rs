@@ -184,12 +184,23 @@ impl Registry {
         ]
     }
 
-    /// Whether every shard makes progress.
-    pub fn health(&self) -> Health {
+    fn states(&self) -> Vec<(ShardId, ShardState)> {
         let shards = lock(&self.inner.shards);
         let running = shards.known.iter().filter(|(_, known)| known.retired.is_none());
-        let states: Vec<_> = running.map(|(id, known)| (id.clone(), known.meter.current_state())).collect();
-        drop(shards);
+        running.map(|(id, known)| (id.clone(), known.meter.current_state())).collect()
+    }
+
+    /// The shards that should have made progress by now, and how long ago.
+    pub fn overdue(&self) -> Vec<(ShardId, ShardState, Duration)> {
+        let now = self.inner.clock.monotonic();
+        let late =
+            |(id, state): (ShardId, ShardState)| health::lateness(&state, now).map(|late| (id, state, late));
+        self.states().into_iter().filter_map(late).collect()
+    }
+
+    /// Whether every shard makes progress.
+    pub fn health(&self) -> Health {
+        let states = self.states();
         let stream = lock(&self.inner.state).clone();
         health::judge(self.inner.clock.monotonic(), stream, &states)
     }

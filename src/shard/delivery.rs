@@ -216,7 +216,8 @@ impl ShardWorker {
             return self.claim_item(&archived, &item);
         }
         let at_end = archived.known.position == crate::model::sequence::Position::End;
-        if self.setup.mode == Mode::Read || at_end || self.unsealed.is_some() || self.is_stopping() {
+        let leaves_holes = matches!(self.setup.mode, Mode::Read | Mode::Deliver);
+        if leaves_holes || at_end || self.unsealed.is_some() || self.is_stopping() {
             return Ok(Turn::Idle);
         }
         if !self.spool.items().is_empty() {

@@ -7,6 +7,7 @@ mod announcing;
 pub mod budget;
 mod checkpointing;
 mod delivery;
+mod ending;
 mod locating;
 mod lost;
 mod open_batch;

@@ -7,9 +7,27 @@ use crate::model::metric::{Counter, Gauge, Service};
 use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
 use crate::retry::jitter;
 
+/// The least time between two looks at a subscription that had nothing: what wakes a shard's
+/// thread, however often, makes it look no more than twenty times a second.
+const LEAST_LOOK: Duration = Duration::from_millis(50);
+
+/// Between two tries of what only the operator can mend, at least.
+const FOR_OPERATOR: Duration = Duration::from_secs(5);
+
+/// Throttled calls in a row that are told: a few are everyday business.
+const LONG_THROTTLED: u32 = 5;
+
+/// Of so many failures in a row that only the operator can mend, one is logged.
+const REMIND_EVERY: u32 = 20;
+
 impl ShardWorker {
     /// When the next call may be made after this reply.
     pub(super) fn pace(&mut self, reply: &Reply) {
+        if reply.pushed {
+            // There may be more already; the service paces itself.
+            self.read_due = self.monotonic();
+            return;
+        }
         let paid = self.paid_at(self.read_asked, reply.bytes);
         self.read_due = if reply.millis_behind_latest == 0 {
             paid.max(self.monotonic() + jitter(self.setup.settings.pacing.caught_up, &mut self.random))
@@ -27,12 +45,21 @@ impl ShardWorker {
         asked + turn.max(price)
     }
 
+    /// A subscription has nothing now. The next look is due at once (the shard is not stuck), and
+    /// happens after `wait`, or when a nudge says that there is something.
+    pub(super) fn nothing_yet(&mut self, wait: Duration) -> Activity {
+        let now = self.monotonic();
+        self.read_due = now + LEAST_LOOK;
+        Activity::NotBefore(now + wait.max(LEAST_LOOK))
+    }
+
     pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {
         self.pace(&reply.value);
         self.read_backoff.reset();
         if self.troubles.reading.take().is_some() {
             tracing::info!(shard = %self.setup.shard.id, "reading goes on");
         }
+        self.troubles.following = self.ports.stream.trouble(&self.setup.shard.id);
         let lag = reply.value.millis_behind_latest;
         if let Some(reading) = &mut self.reading {
             reading.millis_behind_latest = lag;
@@ -45,19 +72,24 @@ impl ShardWorker {
     /// Decides by kind what a failed call means: another iterator, a longer pause, an alarm.
     pub(super) fn reading_failed(&mut self, error: &StreamError) -> Activity {
         let kind = error.kind;
+        let for_operator = matches!(kind, StreamErrorKind::Kms(_) | StreamErrorKind::AccessDenied);
         let throttled = matches!(kind, StreamErrorKind::Throttled | StreamErrorKind::KmsThrottled);
         match kind {
             StreamErrorKind::Stopped => return Activity::Idle,
             StreamErrorKind::ExpiredIterator => {
                 self.ports.meter.count(Counter::ExpiredIterators, 1);
                 self.forget_iterators();
+                // One that has just been given should not be expired: no hot loop over that.
+                let again = self.read_backoff.failures() > 0;
+                let pause = self.read_backoff.next(&mut self.random);
+                self.read_due = self.monotonic() + if again { pause } else { Duration::ZERO };
                 return Activity::Acted;
             }
-            StreamErrorKind::InvalidArgument => self.forget_iterators(),
+            StreamErrorKind::InvalidArgument | StreamErrorKind::PositionRefused => self.forget_iterators(),
             StreamErrorKind::NotFound => return self.stream_is_gone(error),
             StreamErrorKind::Throttled
             | StreamErrorKind::KmsThrottled
-            | StreamErrorKind::Kms
+            | StreamErrorKind::Kms(_)
             | StreamErrorKind::AccessDenied
             | StreamErrorKind::NoAnswer
             | StreamErrorKind::Other => {}
@@ -65,11 +97,29 @@ impl ShardWorker {
         let pause = self.read_backoff.next(&mut self.random);
         if throttled {
             self.ports.meter.count(Counter::Throttled, 1);
+            if self.read_backoff.failures() >= LONG_THROTTLED {
+                self.trouble_reading(format!(
+                    "{} is refused again and again for want of throughput ({}): \
+                    do other consumers read this shard as well?",
+                    error.call,
+                    kind.as_str()
+                ));
+            }
+        } else if for_operator {
+            // Each answer has another request id: not said anew every half minute for that.
+            if self.read_backoff.failures() % REMIND_EVERY == 1 {
+                tracing::error!(shard = %self.setup.shard.id, kind = kind.as_str(), "{error}");
+            }
+            self.troubles.reading = Some(error.to_string());
         } else {
             self.trouble_reading(error.to_string());
         }
         self.ports.meter.error(Service::Kinesis, kind.as_str());
-        let least = if throttled { self.setup.settings.pacing.throttled } else { Duration::ZERO };
+        let least = match (for_operator, throttled) {
+            (true, _) => FOR_OPERATOR,
+            (false, true) => self.setup.settings.pacing.throttled,
+            (false, false) => Duration::ZERO,
+        };
         self.read_due = self.monotonic() + pause.max(least);
         Activity::NotBefore(self.read_due)
     }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::open_batch::OpenBatch;
-use super::setup::{Mode, Outcome};
+use super::setup::Mode;
 use super::trimmed::TrimmedTest;
 use super::worker::{Activity, ShardWorker};
 use crate::codec::aggregate::for_each_user_record;
 use crate::model::batch::SealReason;
-use crate::model::ledger::{Begin, EndBody};
+use crate::model::ledger::Begin;
 use crate::model::metric::Counter;
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
-use crate::model::sealed::{KnownPosition, SealedKind};
+use crate::model::sealed::KnownPosition;
 use crate::model::sequence::Position;
 use crate::model::timestamp::{Hour, Timestamp};
-use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
+use crate::ports::{IteratorStart, Received, Reply, Served, StreamError, StreamErrorKind};
 use crate::spool::items::Hole;
 
 /// Where reading stands.
@@ -31,6 +31,8 @@ pub(super) struct Reading {
     pub(super) millis_behind_latest: u64,
     /// Expires five minutes after it was given.
     pub(super) iterator: Option<String>,
+    /// Replies in a row without a next iterator that named no children.
+    pub(super) ends_without_children: u32,
     /// Under way: was anything trimmed?
     pub(super) test: Option<TrimmedTest>,
     /// The position is trimmed and nothing unread was: read from the trim horizon.
@@ -125,6 +127,7 @@ impl ShardWorker {
             hour,
             millis_behind_latest: 0,
             iterator: None,
+            ends_without_children: 0,
             test: None,
             from_horizon: false,
             look_at_stream: false,
@@ -141,7 +144,14 @@ impl ShardWorker {
             return self.test_step();
         }
         let Some(iterator) = reading.iterator.clone() else { return self.fetch_iterator() };
-        let reply = self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop)?;
+        let reply = match self.ports.stream.receive(&self.setup.shard.id, &iterator, &self.stop) {
+            Ok(Received::Reply(reply)) => reply,
+            Ok(Received::NothingYet(wait)) => return Ok(self.nothing_yet(wait)),
+            Err(error) if error.kind == StreamErrorKind::PositionRefused => {
+                return Ok(self.position_refused(&error));
+            }
+            Err(error) => return Err(error),
+        };
         if self.is_stale(reply.at) {
             self.pace(&reply.value);
             return Ok(self.start_test());
@@ -164,20 +174,22 @@ impl ShardWorker {
 
     fn fetch_iterator(&mut self) -> Result<Activity, StreamError> {
         let Some(start) = self.iterator_start() else { return Ok(Activity::Idle) };
-        match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
-            Ok(served) => {
+        match self.ports.stream.follow(&self.setup.shard.id, &start, &self.stop) {
+            Ok(iterator) => {
                 if let Some(reading) = &mut self.reading {
-                    reading.iterator = Some(served.value);
+                    reading.iterator = Some(iterator);
                     reading.look_at_stream |= fits_any_stream(&start);
                 }
                 Ok(Activity::Acted)
             }
-            Err(error) if error.kind == StreamErrorKind::InvalidArgument => {
-                tracing::warn!(shard = %self.setup.shard.id, "{error}; asking whether anything was trimmed");
-                Ok(self.start_test())
-            }
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument => Ok(self.position_refused(&error)),
             Err(error) => Err(error),
         }
+    }
+
+    fn position_refused(&mut self, error: &StreamError) -> Activity {
+        tracing::warn!(shard = %self.setup.shard.id, "{error}; asking whether anything was trimmed");
+        self.start_test()
     }
 
     /// The iterator that continues at the reading position.
@@ -232,8 +244,9 @@ impl ShardWorker {
         }
         let lag = Duration::from_millis(reply.value.millis_behind_latest);
         let Some(reading) = &mut self.reading else { return Activity::Acted };
-        reading.at.complete_to = reading.at.complete_to.max(Some(reply.at - lag));
+        reading.at.complete_to = reading.at.complete_to.max(Some(reply.value.complete_to));
         reading.iterator = reply.value.next_iterator;
+        self.shared.tell_children(&self.setup.shard.id, &reply.value.children);
         if !self.writer.is_empty() {
             self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
         }
@@ -241,6 +254,7 @@ impl ShardWorker {
         if reading.iterator.is_none() {
             return self.iterator_ended(&reply.value.children);
         }
+        reading.ends_without_children = 0;
         if in_hole && reply.value.records.is_empty() && lag.is_zero() {
             return self.end_hole();
         }
@@ -300,69 +314,12 @@ impl ShardWorker {
         if self.unsealed.is_some() { Taken::ReadAgain } else { Taken::Yes }
     }
 
-    fn let_go_of_iterator(&mut self) -> Activity {
+    pub(super) fn let_go_of_iterator(&mut self) -> Activity {
         if let Some(reading) = &mut self.reading {
             reading.iterator = None;
         }
         if !self.writer.is_empty() {
             self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
-        }
-        Activity::Acted
-    }
-
-    /// The next records are sealed already: what was read before them is sealed in its place.
-    fn end_hole(&mut self) -> Activity {
-        self.let_go_of_iterator();
-        if !self.writer.is_empty() {
-            self.seal_open(SealReason::Request);
-            if self.unsealed.is_some() {
-                return Activity::Acted;
-            }
-        }
-        if let Some(reading) = self.reading.take()
-            && let Some(hole) = &reading.hole
-        {
-            self.spool.close_hole(hole, &reading.at.position);
-        }
-        Activity::Acted
-    }
-
-    /// A null iterator ends a shard only if it has children; anything else is asked again.
-    fn iterator_ended(&mut self, told: &[crate::model::shard::ShardId]) -> Activity {
-        let shard = self.setup.shard.id.clone();
-        let listed = self.shared.children_of(&shard);
-        let children = if told.is_empty() { listed } else { told.to_vec() };
-        if self.reading.as_ref().is_some_and(|reading| reading.hole.is_some()) {
-            return self.end_hole();
-        }
-        if children.is_empty() {
-            self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up;
-            return self.let_go_of_iterator();
-        }
-        if !self.writer.is_empty() {
-            self.seal_open(SealReason::ShardEnd);
-        }
-        if self.unsealed.is_some() {
-            return self.let_go_of_iterator();
-        }
-        let Some(reading) = self.reading.take() else { return Activity::Acted };
-        tracing::info!(shard = %shard, children = ?children, "the shard was read to its end");
-        self.seal_mark(&reading.at, reading.at.complete_to, SealedKind::End(EndBody { children }))
-    }
-
-    /// The stream or shard is not there any more: the supervisor looks at the description again.
-    pub(super) fn stream_is_gone(&mut self, error: &StreamError) -> Activity {
-        tracing::warn!(shard = %self.setup.shard.id, "{error}; the stream is looked at again");
-        self.leave_stream()
-    }
-
-    /// Seals what was read and hands the shard back.
-    pub(super) fn leave_stream(&mut self) -> Activity {
-        if !self.writer.is_empty() {
-            self.seal_open(SealReason::Request);
-        }
-        if self.unsealed.is_none() {
-            self.ended = Some(Outcome::StreamReplaced);
         }
         Activity::Acted
     }

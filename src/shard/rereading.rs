@@ -181,6 +181,7 @@ impl ShardWorker {
         let retention = self.shared.retention();
         let (deaggregate, range) = (batch.deaggregate, self.setup.shard.range);
         let due = self.paid_at(asked, reply.value.bytes);
+        let listed = self.shared.children_of(&self.setup.shard.id);
         let Some(rereading) = &mut self.rereading else { return Found::More };
         rereading.due = due;
         self.read_due = self.read_due.max(rereading.due);
@@ -210,6 +211,11 @@ impl ShardWorker {
             }
         }
         rereading.iterator.clone_from(&reply.value.next_iterator);
+        if rereading.iterator.is_none() && reply.value.children.is_empty() && listed.is_empty() {
+            // No end of a shard: from the beginning, or a broken reply would look like other records.
+            rereading.writer.clear();
+            return Found::More;
+        }
         let at_tip = reply.value.millis_behind_latest == 0 || rereading.iterator.is_none();
         if reply.value.records.is_empty() {
             rereading.empty_replies += 1;

@@ -1,8 +1,8 @@
 //! What a shard is handed when it is opened.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, SpoolQuota};
@@ -12,6 +12,7 @@ use crate::model::ledger::Begin;
 use crate::model::rules::Rules;
 use crate::model::shard::{Shard, ShardId, StreamIdentity};
 use crate::ports::{CheckpointStore, Clock, Disk, Meter, Notifier, ObjectStore, Probe, Stream};
+use crate::stop::Stop;
 
 /// What there is to do for a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub enum Mode {
     Unlisted,
     /// Its stream was deleted and made again: deliver what is sealed, nothing else.
     Drain,
+    /// Its stream cannot be found now and may come back: deliver what is sealed as far as it
+    /// follows the ledger. Nothing is called missing.
+    Deliver,
 }
 
 /// Which shard, what to do for it, and how.
@@ -125,7 +129,31 @@ pub struct Shared {
     pub shortest_expiry: OnceLock<Option<Duration>>,
     retention_millis: AtomicU64,
     seal_requests: AtomicU64,
-    children: Mutex<HashMap<ShardId, Vec<ShardId>>>,
+    lineage: Mutex<Lineage>,
+    look_wanted: AtomicBool,
+    /// The supervisor's: nudged when it is to look at the stream.
+    supervisor: OnceLock<Stop>,
+}
+
+/// Who are whose children.
+#[derive(Debug, Default)]
+struct Lineage {
+    /// As the latest complete listing has it.
+    listed: HashMap<ShardId, Vec<ShardId>>,
+    /// As replies named them; only those that the listing lacks.
+    told: HashMap<ShardId, Vec<ShardId>>,
+}
+
+impl Lineage {
+    fn lists(&self, parent: &ShardId, child: &ShardId) -> bool {
+        self.listed.get(parent).is_some_and(|children| children.contains(child))
+    }
+
+    fn forget_listed(&mut self) {
+        let mut told = std::mem::take(&mut self.told);
+        told.retain(|parent, children| children.iter().any(|child| !self.lists(parent, child)));
+        self.told = told;
+    }
 }
 
 impl Shared {
@@ -138,7 +166,9 @@ impl Shared {
             shortest_expiry: OnceLock::new(),
             retention_millis: AtomicU64::new(0),
             seal_requests: AtomicU64::new(0),
-            children: Mutex::default(),
+            lineage: Mutex::default(),
+            look_wanted: AtomicBool::new(false),
+            supervisor: OnceLock::new(),
         };
         shared.set_retention(retention);
         shared
@@ -165,6 +195,10 @@ impl Shared {
         self.seal_requests.load(Ordering::Relaxed)
     }
 
+    fn lineage(&self) -> MutexGuard<'_, Lineage> {
+        self.lineage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The latest complete listing, from which children are known.
     pub fn set_listing(&self, shards: &[Shard]) {
         let mut children: HashMap<ShardId, Vec<ShardId>> = HashMap::new();
@@ -173,13 +207,45 @@ impl Shared {
                 children.entry(parent.clone()).or_default().push(shard.id.clone());
             }
         }
-        *self.children.lock().unwrap_or_else(PoisonError::into_inner) = children;
+        let mut lineage = self.lineage();
+        lineage.listed = children;
+        lineage.forget_listed();
+    }
+
+    /// `supervisor` is nudged from now on when a shard wants the stream to be looked at.
+    pub fn wakes(&self, supervisor: Stop) {
+        let _ = self.supervisor.set(supervisor);
+    }
+
+    /// A reply named the children of a shard. Those that the listing lacks are to be listed now:
+    /// waiting for the next look could lose what they hold, if it is far away.
+    pub fn tell_children(&self, parent: &ShardId, children: &[ShardId]) {
+        let mut lineage = self.lineage();
+        let known = |child: &ShardId| lineage.lists(parent, child);
+        if children.iter().all(known) || lineage.told.contains_key(parent) {
+            return;
+        }
+        lineage.told.insert(parent.clone(), children.to_vec());
+        drop(lineage);
+        self.look_wanted.store(true, Ordering::Relaxed);
+        if let Some(supervisor) = self.supervisor.get() {
+            supervisor.nudge();
+        }
+    }
+
+    /// Whether a look was asked for since this was last called.
+    pub fn take_look_wanted(&self) -> bool {
+        self.look_wanted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a reply named children that the latest listing still lacks.
+    pub fn misses_children(&self) -> bool {
+        !self.lineage().told.is_empty()
     }
 
     /// The children of a shard, as far as the listing tells.
     pub fn children_of(&self, shard: &ShardId) -> Vec<ShardId> {
-        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        children.get(shard).cloned().unwrap_or_default()
+        self.lineage().listed.get(shard).cloned().unwrap_or_default()
     }
 }
 
@@ -205,4 +271,32 @@ pub enum Outcome {
     StreamReplaced,
     /// [`Mode::Drain`]: nothing is left to deliver.
     Drained,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::shard::HashKeyRange;
+
+    #[test]
+    fn children_that_a_reply_names_are_asked_for_until_they_are_listed() {
+        let shared = Shared::new(Budget::new(0), SpoolQuota::new(0), Duration::ZERO);
+        let [parent, first, second] = ["p", "a", "b"].map(ShardId::new);
+        let child = |id: &ShardId| Shard {
+            id: id.clone(),
+            parents: vec![parent.clone()],
+            range: HashKeyRange::WHOLE,
+            closed: false,
+        };
+        shared.tell_children(&parent, &[]);
+        assert!(!shared.take_look_wanted());
+        shared.tell_children(&parent, &[first.clone(), second.clone()]);
+        assert!(shared.take_look_wanted() && !shared.take_look_wanted() && shared.misses_children());
+        shared.set_listing(&[child(&first)]);
+        assert!(shared.misses_children());
+        shared.set_listing(&[child(&first), child(&second)]);
+        assert!(!shared.misses_children());
+        shared.tell_children(&parent, &[first, second]);
+        assert!(!shared.take_look_wanted(), "they are listed");
+    }
 }

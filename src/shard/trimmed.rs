@@ -183,7 +183,12 @@ impl ShardWorker {
             reading.test = None;
             reading.from_horizon = false;
         }
-        self.absorb(reply)
+        let activity = self.absorb(reply);
+        // The test polls; reading goes on by a subscription where there is one.
+        if let Some(reading) = &mut self.reading {
+            reading.iterator = None;
+        }
+        activity
     }
 
     /// No record yet: asked again, given up, or there is none.

@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::metric::{Gauge, Service};
 use crate::model::sequence::Position;
-use crate::model::shard::StreamIdentity;
+use crate::model::shard::{ShardId, StreamIdentity};
 use crate::model::timestamp::Timestamp;
 use crate::ports::ShardState;
 use crate::retry::{Backoff, Pace};
@@ -59,6 +59,8 @@ pub struct ShardWorker {
     /// When the last call of reading began.
     pub(super) read_asked: Duration,
     pub(super) read_backoff: Backoff,
+    /// When the next answer is overdue; stands still while calls fail.
+    progress_due: Duration,
 
     pub(super) archived: Option<Archived>,
     pub(super) delivery: Delivery,
@@ -82,9 +84,18 @@ pub struct ShardWorker {
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     pub(super) reading: Option<String>,
+    /// Records come, but not in the way that was asked for.
+    pub(super) following: Option<String>,
     pub(super) delivery: Option<String>,
     pub(super) publishing: Option<String>,
     pub(super) disk: Option<String>,
+}
+
+impl Troubles {
+    fn told(&self) -> Vec<String> {
+        let all = [&self.disk, &self.reading, &self.following, &self.delivery, &self.publishing];
+        all.into_iter().flatten().cloned().collect()
+    }
 }
 
 /// How many tries a drain gives a service that does not answer before it leaves the rest on disk.
@@ -107,10 +118,7 @@ impl ShardWorker {
         let (spool, damaged) = SpoolItems::open(ports.disk.clone(), &setup.folder, |sealed| {
             sealed.shard == shard && is_own(&sealed.stream_arn, sealed.stream_created)
         })?;
-        for told in &damaged {
-            tracing::error!(shard = %shard, "{told}");
-            ports.meter.error(Service::Disk, "damaged");
-        }
+        report_damage(&ports, &shard, &damaged);
         let checkpoint = ports.checkpoints.load(&setup.folder)?;
         let checkpoint = checkpoint
             .filter(|saved| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created));
@@ -141,6 +149,7 @@ impl ShardWorker {
             read_due: Duration::ZERO,
             read_asked: Duration::ZERO,
             read_backoff: remote(),
+            progress_due: Duration::ZERO,
             archived: None,
             delivery: Delivery::Locating,
             looked_at: None,
@@ -234,14 +243,24 @@ impl ShardWorker {
             }
             Some(_) | None => {}
         }
+        let settled_now = matches!(self.delivery, Delivery::Ready);
         let at_end = self.archived.as_ref().is_some_and(|archived| archived.known.position == Position::End);
         if at_end && delivered && !held {
             return Some(Outcome::Ended);
         }
-        if self.setup.mode == Mode::Drain && delivered && matches!(self.delivery, Delivery::Ready) {
-            return Some(Outcome::Drained);
+        match self.setup.mode {
+            Mode::Drain if delivered && settled_now => Some(Outcome::Drained),
+            Mode::Deliver if settled_now && self.outbox_is_empty() && !self.has_deliverable() => {
+                Some(Outcome::Drained)
+            }
+            Mode::Read | Mode::Unlisted | Mode::Drain | Mode::Deliver => None,
         }
-        None
+    }
+
+    /// Whether something sealed follows the archived position.
+    fn has_deliverable(&self) -> bool {
+        let Some(archived) = &self.archived else { return true };
+        archived.void.is_some() || self.spool.next_at(&archived.known.position).is_some()
     }
 
     fn outbox_is_empty(&self) -> bool {
@@ -257,14 +276,21 @@ impl ShardWorker {
     /// Spreads the first calls of many shards over a second.
     fn spread_start(&mut self) {
         self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up.mul_f64(self.random.f64());
+        self.progress_due = self.read_due + self.patience();
     }
 
     fn report_waiting(&self) {
         self.ports.meter.state(ShardState { activity: "waiting", due: None, troubles: vec![] });
     }
 
+    /// How long after it was due the next answer counts as overdue: three polls and the deadline
+    /// of one call.
+    fn patience(&self) -> Duration {
+        3 * self.setup.settings.pacing.caught_up + Duration::from_secs(20)
+    }
+
     /// Tells the meter how things stand.
-    fn report(&self) {
+    fn report(&mut self) {
         let meter = &self.ports.meter;
         meter.set(Gauge::SpoolBytes, self.spool.bytes() as f64);
         meter.set(Gauge::OutboxNotices, self.outbox.len() as f64);
@@ -278,12 +304,7 @@ impl ShardWorker {
         let oldest = oldest_sealed.into_iter().chain(self.open.oldest_arrival).min();
         let now = self.ports.clock.now();
         meter.set(Gauge::DataFreshness, oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
-        let troubles: Vec<String> =
-            [&self.troubles.disk, &self.troubles.reading, &self.troubles.delivery, &self.troubles.publishing]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect();
+        let troubles = self.troubles.told();
         let paused = self.shared.quota.is_full() || self.troubles.disk.is_some();
         let activity = match (self.is_stopping(), self.reading.is_some()) {
             (true, _) => "draining",
@@ -292,10 +313,13 @@ impl ShardWorker {
             (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
             (false, false) => "waiting",
         };
-        let pacing = self.setup.settings.pacing;
-        // Three polls and the deadline of one call.
-        let due =
-            (activity == "reading").then(|| self.read_due + 3 * pacing.caught_up + Duration::from_secs(20));
+        if activity != "reading" {
+            // A known wait: the clock starts anew when it is over.
+            self.progress_due = self.monotonic() + self.patience();
+        } else if self.read_backoff.failures() == 0 {
+            self.progress_due = self.progress_due.max(self.read_due + self.patience());
+        }
+        let due = (activity == "reading").then_some(self.progress_due);
         meter.state(ShardState { activity, due, troubles });
     }
 
@@ -320,6 +344,13 @@ impl ShardWorker {
         if self.troubles.disk.take().is_some() {
             tracing::info!(shard = %self.setup.shard.id, "this disk takes writes again");
         }
+    }
+}
+
+fn report_damage(ports: &Ports, shard: &ShardId, damaged: &[String]) {
+    for told in damaged {
+        tracing::error!(shard = %shard, "{told}");
+        ports.meter.error(Service::Disk, "damaged");
     }
 }
 

@@ -18,6 +18,7 @@ use super::plan::View;
 use super::reminder::Reminder;
 use super::run_loop::{is_readable, why};
 use super::threads::{News, Reporter, Threads};
+use super::watchdog::{self, Watchdog};
 use super::{Options, Services};
 use crate::error::Failure;
 use crate::model::key::Keys;
@@ -74,6 +75,7 @@ pub(super) struct Generation<'a> {
     looked_at: Duration,
     looks: Backoff,
     reminder: Reminder,
+    watchdog: Watchdog,
     housekeeping_at: Duration,
     seals: u64,
 }
@@ -103,6 +105,8 @@ impl<'a> Generation<'a> {
         };
         let (budget, quota) = (Budget::new(options.memory), SpoolQuota::new(options.spool_bytes));
         let (sender, news) = channel();
+        let shared = Shared::new(budget, quota, retention);
+        shared.wakes(stop.clone());
         Self {
             services,
             options,
@@ -110,7 +114,7 @@ impl<'a> Generation<'a> {
             stop,
             stream,
             settings,
-            shared: Arc::new(Shared::new(budget, quota, retention)),
+            shared: Arc::new(shared),
             random,
             reporter: Reporter { news: sender, wake: stop.clone() },
             news,
@@ -121,6 +125,7 @@ impl<'a> Generation<'a> {
             looked_at: Duration::ZERO,
             looks: Backoff::new(Pace::REMOTE),
             reminder: Reminder::default(),
+            watchdog: Watchdog::default(),
             housekeeping_at: Duration::ZERO,
             seals: control.seal_requests(),
         }
@@ -194,6 +199,9 @@ impl<'a> Generation<'a> {
                     return Ending::Failed(failure);
                 }
             }
+            if self.shared.take_look_wanted() {
+                self.look_soon();
+            }
             if self.now() >= self.look_at && self.look_at_stream() {
                 return Ending::Replaced;
             }
@@ -206,6 +214,7 @@ impl<'a> Generation<'a> {
             let retry_at = self.act();
             self.housekeep();
             self.gauges();
+            watchdog::log(&self.watchdog.look(self.services.meters.overdue(), self.services.clock.now()));
             let now = self.now();
             let next = retry_at.unwrap_or(Duration::MAX).min(self.look_at);
             self.stop.wait(seen, next.saturating_sub(now).min(TICK));
@@ -226,6 +235,7 @@ impl<'a> Generation<'a> {
             return true;
         }
         self.shared.set_retention(described.retention);
+        self.found_again();
         if !is_readable(described.status) {
             self.not_there(&format!("it is {:?}", described.status));
             self.look_later();
@@ -242,9 +252,23 @@ impl<'a> Generation<'a> {
         self.view.census.listing(&shards);
         self.services.meters.stream_state(None);
         self.reminder.forget();
-        self.looks.reset();
-        self.look_at = self.now() + jitter(self.options.refresh, &mut self.random);
+        if self.shared.misses_children() {
+            // A reply named them: they are about to be listed.
+            self.look_later();
+        } else {
+            self.looks.reset();
+            self.look_at = self.now() + jitter(self.options.refresh, &mut self.random);
+        }
         false
+    }
+
+    /// Threads that had lost the stream need not wait any longer.
+    fn found_again(&mut self) {
+        if std::mem::take(&mut self.view.away) {
+            tracing::info!(stream = self.stream.name, "the stream is there again");
+            self.view.retry_at.clear();
+            self.failures.clear();
+        }
     }
 
     fn looked_in_vain(&mut self, error: &StreamError) {
@@ -255,6 +279,7 @@ impl<'a> Generation<'a> {
             return;
         }
         self.services.meters.error(Service::Kinesis, error.kind.as_str());
+        self.view.away |= error.kind == StreamErrorKind::NotFound;
         if gone {
             self.not_there(&said);
         } else if self.reminder.is_due(&said, self.now()) {

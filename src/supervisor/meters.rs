@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::watchdog::Overdue;
 use crate::metrics::Registry;
 use crate::model::metric::Service;
 use crate::model::shard::ShardId;
-use crate::ports::Meter;
+use crate::ports::{Meter, ShardState};
 
 /// Takes the stream's numbers and gives each shard a meter; never blocks, never fails.
 pub trait MeterSource: Send + Sync {
@@ -32,6 +33,9 @@ pub trait MeterSource: Send + Sync {
 
     /// A call that belongs to no shard failed.
     fn error(&self, service: Service, kind: &'static str);
+
+    /// The running shards that should have made progress by now.
+    fn overdue(&self) -> Vec<Overdue>;
 }
 
 impl MeterSource for Registry {
@@ -65,5 +69,13 @@ impl MeterSource for Registry {
 
     fn error(&self, service: Service, kind: &'static str) {
         Self::error(self, service, kind);
+    }
+
+    fn overdue(&self) -> Vec<Overdue> {
+        let overdue = |(shard, state, late): (ShardId, ShardState, _)| {
+            let ShardState { activity, troubles, .. } = state;
+            Overdue { shard, activity, late, troubles }
+        };
+        Self::overdue(self).into_iter().map(overdue).collect()
     }
 }

@@ -14,6 +14,7 @@ mod run_loop;
 pub mod signals;
 mod system_clock;
 mod threads;
+mod watchdog;
 mod worker;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use control::{Control, End};
 pub use meters::MeterSource;
 pub use run_loop::Supervisor;
 pub use system_clock::SystemClock;
+pub use watchdog::Overdue;
 pub use worker::{ShardWorkers, Worker, Workers};
 
 use crate::ledger::start::ConfiguredStart;

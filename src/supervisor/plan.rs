@@ -107,6 +107,8 @@ pub struct View {
     pub census: Census,
     /// Shards of this creation with something to deliver on disk: matters only until the first listing.
     pub pending: BTreeSet<ShardId>,
+    /// The stream was not found when it was last looked at.
+    pub away: bool,
     /// Folders of earlier creations.
     pub old: Vec<OldFolder>,
     /// Threads by folder.
@@ -166,7 +168,7 @@ impl View {
             closed: true,
         };
         if !self.census.has_listing() {
-            wanted.extend(self.pending.iter().map(|id| of(&unseen(id), Mode::Drain)));
+            wanted.extend(self.pending.iter().map(|id| of(&unseen(id), Mode::Deliver)));
         }
         wanted.extend(self.old.iter().map(|old| Start {
             folder: old.folder.clone(),
@@ -180,7 +182,7 @@ impl View {
     fn is_done(&self, start: &Start) -> bool {
         match self.done.get(&start.folder) {
             Some(Done::Ended) => true,
-            Some(Done::Drained) => start.mode == Mode::Drain,
+            Some(Done::Drained) => matches!(start.mode, Mode::Drain | Mode::Deliver),
             None => false,
         }
     }
@@ -190,7 +192,14 @@ impl View {
         let mut plan = Plan::default();
         let unlisted = self.running.values().filter(|running| running.mode == Mode::Unlisted).count();
         let mut room = UNLISTED_AT_ONCE.saturating_sub(unlisted);
-        for start in self.wanted() {
+        for mut start in self.wanted() {
+            if self.away && matches!(start.mode, Mode::Read | Mode::Unlisted) {
+                // What still runs finds out by itself, and the rest delivers what is sealed.
+                if self.running.contains_key(&start.folder) {
+                    continue;
+                }
+                start.mode = Mode::Deliver;
+            }
             if self.is_done(&start) {
                 continue;
             }

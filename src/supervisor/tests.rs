@@ -166,7 +166,7 @@ fn what_is_sealed_is_delivered_though_the_stream_does_not_answer() {
     bench.script("s-0", &[Does::Drain, Does::Run]);
     bench.stream.fail(Some(StreamErrorKind::NoAnswer));
     while_running(&bench, |_| {
-        bench.wait("s-0 opened Drain 1000");
+        bench.wait("s-0 opened Deliver 1000");
         bench.wait("s-0 drained");
         assert_eq!(bench.count("s-0 opened Read"), 1);
         bench.stream.fail(None);

@@ -8,7 +8,9 @@ use super::trouble::Trouble;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{Shard, ShardId, StreamDescription};
 use crate::model::timestamp::Timestamp;
-use crate::ports::{IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
+use crate::ports::{
+    IteratorStart, KmsTrouble, Received, Reply, Served, Stream, StreamError, StreamErrorKind,
+};
 use crate::stop::Stop;
 
 /// After this long AWS refuses an iterator.
@@ -41,7 +43,7 @@ impl StreamOf {
                 StreamErrorKind::NoAnswer,
                 StreamErrorKind::Other,
                 StreamErrorKind::AccessDenied,
-                StreamErrorKind::Kms,
+                StreamErrorKind::Kms(KmsTrouble::Disabled),
                 StreamErrorKind::ExpiredIterator,
             ];
             // Only a read can tell of an expired iterator.
@@ -134,7 +136,9 @@ impl StreamOf {
         let bytes = records.iter().map(|record| record.data.len() as u64).sum();
         let ended = log.shard.closed && to == log.records.len() && !empty;
         let next_iterator = if ended { None } else { Some(self.issue(log, to)) };
-        Reply { records, next_iterator, millis_behind_latest: behind, children: Vec::new(), bytes }
+        let complete_to = self.trouble.world.date() - Duration::from_millis(behind);
+        let (children, pushed) = (Vec::new(), false);
+        Reply { records, next_iterator, millis_behind_latest: behind, children, bytes, complete_to, pushed }
     }
 
     /// `it/{creation}/{shard}/{index}/{issued}`; opaque to the keeper.
@@ -228,6 +232,20 @@ impl Stream for StreamOf {
             });
             reply
         })
+    }
+
+    /// Where replies are pushed, there may be none yet.
+    fn receive(&self, shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Received, StreamError> {
+        let pushes = self.trouble.faults().nothing_yet > 0.0;
+        if self.trouble.happens(|faults| faults.nothing_yet) {
+            return Ok(Received::NothingYet(Duration::from_millis(
+                self.trouble.draw(|random| random.u64(0..5000)),
+            )));
+        }
+        let mut reply = self.records(shard, iterator, stop)?;
+        // Nothing pushes empty replies without end.
+        reply.value.pushed = pushes && !reply.value.records.is_empty();
+        Ok(Received::Reply(reply))
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Faults {
     pub throttled: f64,
     /// A reply is empty although there is more.
     pub empty_reply: f64,
+    /// Reading on finds nothing yet, as by a subscription.
+    pub nothing_yet: f64,
     /// The last reply of a closed shard comes without its children.
     pub childless_end: f64,
     /// The stream does not answer at all.

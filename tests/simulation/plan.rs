@@ -157,6 +157,7 @@ fn faults(random: &mut fastrand::Rng) -> Faults {
         put_delayed: chance(0.1),
         notice_error: chance(0.3),
         disk_full: chance(0.03),
+        nothing_yet: chance(0.5),
         longest_delay: 2 * HOUR,
         stream_down: false,
         store_down: false,

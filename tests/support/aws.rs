@@ -2,13 +2,16 @@
 //!
 //! Built on the AWS SDK, independent of the product's adapters. SQS is asked by hand, to spare a dependency.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, ScalingType, Shard, ShardIteratorType, StartingPosition, StreamStatus,
+};
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use tokio::runtime::Runtime;
@@ -43,9 +46,40 @@ fn shared(endpoint: &str) -> aws_config::SdkConfig {
     wait(loader.load())
 }
 
+thread_local! {
+    /// Where this test has its streams, if not on the usual server.
+    static ELSEWHERE: Cell<Option<&'static aws_sdk_kinesis::Client>> = const { Cell::new(None) };
+}
+
 fn kinesis() -> &'static aws_sdk_kinesis::Client {
     static CLIENT: OnceLock<aws_sdk_kinesis::Client> = OnceLock::new();
-    CLIENT.get_or_init(|| aws_sdk_kinesis::Client::new(&shared(servers::kinesis().endpoint())))
+    let usual =
+        || CLIENT.get_or_init(|| aws_sdk_kinesis::Client::new(&shared(servers::kinesis().endpoint())));
+    ELSEWHERE.get().unwrap_or_else(usual)
+}
+
+/// From now on this test has its streams on the server at `endpoint`.
+pub fn use_kinesis(endpoint: &str) {
+    let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
+    ELSEWHERE.set(Some(Box::leak(Box::new(client))));
+}
+
+/// A subscription that was taken over; it lives until it is dropped.
+pub struct Taken {
+    _output: aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput,
+}
+
+/// Takes the subscription of a consumer to a shard, as soon as the server lets it.
+pub fn take_subscription(stream: &str, consumer: &str, shard: &str) -> Taken {
+    let described = wait(kinesis().describe_stream_summary().stream_name(stream).send()).unwrap();
+    let stream_arn = described.stream_description_summary.unwrap().stream_arn;
+    wait_for("the subscription", LIMIT, || {
+        let call = kinesis().describe_stream_consumer().stream_arn(&stream_arn).consumer_name(consumer);
+        let arn = wait(call.send()).ok()?.consumer_description?.consumer_arn;
+        let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build().unwrap();
+        let call = kinesis().subscribe_to_shard().consumer_arn(arn).shard_id(shard);
+        wait(call.starting_position(latest).send()).ok().map(|output| Taken { _output: output })
+    })
 }
 
 fn s3() -> &'static aws_sdk_s3::Client {
@@ -338,4 +372,11 @@ pub fn metrics(namespace: &str) -> Vec<(String, Vec<String>)> {
     };
     let metrics = answer.metrics.unwrap_or_default();
     metrics.iter().map(|metric| (metric.metric_name().unwrap_or("").to_owned(), dimensions(metric))).collect()
+}
+
+/// Asks for so many open shards and waits until there are.
+pub fn update_shard_count(name: &str, shards: i32) {
+    let call = kinesis().update_shard_count().stream_name(name).target_shard_count(shards);
+    wait(call.scaling_type(ScalingType::UniformScaling).send()).unwrap();
+    wait_until_active(name);
 }

@@ -132,6 +132,11 @@ impl Setting {
         self.spawn(shell, &[])
     }
 
+    /// As [`Self::start`]; the process trusts the certificate in this file, and no other.
+    pub fn start_trusting(&self, certificate: &Path) -> Keeper {
+        self.start_with(&[("SSL_CERT_FILE", certificate.to_str().unwrap())])
+    }
+
     fn start_with(&self, more: &[(&str, &str)]) -> Keeper {
         self.spawn(Command::new(env!("CARGO_BIN_EXE_kinesis-keeper")), more)
     }

@@ -16,11 +16,14 @@
 pub mod archive;
 pub mod aws;
 pub mod canned;
+#[cfg(feature = "demo")]
+pub mod ferrokinesis;
 pub mod http;
 pub mod keeper;
 pub mod kpl;
 pub mod proxy;
 pub mod scene;
+pub mod scripted;
 pub mod servers;
 pub mod watch;
 

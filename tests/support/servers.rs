@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -57,6 +57,26 @@ pub fn python() -> PathBuf {
 
 fn install_ministack() -> Result<PathBuf, String> {
     install("ministack", &python_pin(), install_python)
+}
+
+/// HTTP/2 over TLS in front of the server at `upstream`. Its certificate lies in `folder`, as `cert.pem`.
+pub fn http2_front(upstream: &str, folder: &Path) -> Server {
+    let (key, cert) = (folder.join("key.pem"), folder.join("cert.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    openssl.args(["-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    // It is its own root, and no authority.
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]).arg("-keyout").arg(&key);
+    run(openssl.arg("-out").arg(&cert), "openssl req").unwrap();
+    let command = |port: u16| {
+        let mut command = Command::new("node");
+        command.arg(sources().join("npm/front.js")).env("PORT", port.to_string());
+        command.env("UPSTREAM", upstream).env("KEY", &key).env("CERT", &cert);
+        Ok(command)
+    };
+    let listens = |endpoint: &str| TcpStream::connect(endpoint.trim_start_matches("http://")).is_ok();
+    let server = start(&command, &listens).unwrap();
+    Server { endpoint: server.endpoint.replacen("http", "https", 1), ..server }
 }
 
 fn have(

@@ -48,8 +48,9 @@ fn a_reply_is_taken_over_as_the_model_says() {
         .millis_behind_latest(5)
         .build()
         .unwrap();
-    let reply = reply(output).unwrap();
+    let reply = reply(output, Timestamp::from_seconds(1_700_000_002)).unwrap();
     assert_eq!(reply.bytes, 3 + 7 + 3);
+    assert_eq!((reply.complete_to, reply.pushed), (Timestamp::from_millis(1_700_000_001_995), false));
     assert_eq!(reply.records[0].arrival, Timestamp::from_millis(1_700_000_000_123));
     assert_eq!(reply.records[1].partition_key, None);
     assert_eq!(reply.records[1].arrival, Timestamp::from_millis(0));
@@ -78,14 +79,18 @@ fn the_end_of_a_shard_names_its_children() {
     let child =
         ChildShard::builder().shard_id("shardId-000000000003").parent_shards("a").hash_key_range(keys);
     let output = GetRecordsOutput::builder().set_records(Some(vec![])).child_shards(child.build().unwrap());
-    let last = reply(output.build().unwrap()).unwrap();
+    let last = reply(output.build().unwrap(), Timestamp::from_seconds(1_700_000_002)).unwrap();
     assert_eq!((last.next_iterator, last.children), (None, vec![ShardId::new("shardId-000000000003")]));
 }
 
 #[test]
 fn a_reply_that_does_not_say_how_far_behind_it_is_is_no_reply() {
     let output = GetRecordsOutput::builder().set_records(Some(vec![])).next_shard_iterator("next");
-    assert!(reply(output.build().unwrap()).unwrap_err().contains("MillisBehindLatest"));
+    assert!(
+        reply(output.build().unwrap(), Timestamp::from_seconds(1_700_000_002))
+            .unwrap_err()
+            .contains("MillisBehindLatest")
+    );
 }
 
 /// A clock that goes on by a second at each look.

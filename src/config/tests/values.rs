@@ -189,11 +189,6 @@ fn keys_and_metadata_fit_s3s_limits_with_the_longest_names() {
 #[test]
 fn what_later_versions_know_is_refused_in_this_one() {
     for (table, line, message) in [
-        (
-            "stream",
-            "consumer = { fan_out = \"me\" }",
-            "consumer = { fan_out } is not available in this version; allowed: polling",
-        ),
         ("archive", "format = \"payload\"", "format = \"payload\" is not available in this version"),
         ("archive", "compression = \"zstd\"", "compression = \"zstd\" is not available in this version"),
         ("checkpoint", "store = \"dynamodb\"", "store = \"dynamodb\" is not available in this version"),
@@ -208,12 +203,29 @@ fn what_later_versions_know_is_refused_in_this_one() {
         bad("checkpoint", "store = \"tape\""),
         "store = \"tape\" is not one of the choices; allowed: disk, memory"
     );
+}
+
+#[test]
+fn a_consumer_is_polling_or_a_name() {
+    let allowed = "allowed: polling, or { fan_out = \"name\" }";
+    let said = |line: &str| bad("stream", line);
     assert_eq!(
-        bad("stream", "consumer = \"pull\""),
-        "consumer = \"pull\" is not one of the choices; allowed: polling"
+        said("consumer = \"pull\""),
+        format!("consumer = \"pull\" is not one of the choices; {allowed}")
     );
-    assert_eq!(bad("stream", "consumer = {}"), "consumer is a table without fan_out; allowed: polling");
-    good("stream", "consumer = \"polling\"");
+    assert_eq!(said("consumer = {}"), format!("consumer is a table without fan_out; {allowed}"));
+    assert_eq!(
+        said("consumer = { fan_out = \"a\", nam = 1 }"),
+        format!("consumer has the key nam; {allowed}")
+    );
+    for name in ["", "a b", "ä", &"x".repeat(129)] {
+        let complaint = said(&format!("consumer = {{ fan_out = \"{name}\" }}"));
+        assert!(complaint.contains("is not a consumer's name"), "{complaint}");
+    }
+    assert!(said("consumer = { fan_out = 3 }").starts_with("consumer fan_out "));
+    assert_eq!(good("stream", "consumer = \"polling\"").stream.consumer, Consumer::Polling);
+    let named = good("stream", "consumer = { fan_out = \"My_keeper.v-1\" }").stream.consumer;
+    assert_eq!(named, Consumer::FanOut("My_keeper.v-1".into()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::model::metric::Service;
 use crate::model::shard::{ShardId, StreamIdentity};
 use crate::ports::Disk;
 use crate::retry::{Backoff, Pace};
-use crate::shard::setup::{Outcome, Ports, Setup};
+use crate::shard::setup::{Mode, Outcome, Ports, Setup};
 use crate::spool::OldFolder;
 use crate::stop::StopReason;
 use crate::supervisor::plan::{Action, Done, Running, Start};
@@ -47,10 +47,7 @@ impl Generation<'_> {
                 }
             }
             Finish::Done(Outcome::StreamReplaced) => {
-                tracing::warn!(
-                    shard = folder,
-                    "the shard is not found in the stream; looking at the stream again"
-                );
+                tracing::info!(shard = folder, "the shard has sealed what it read; the stream is looked at");
                 self.look_soon();
                 self.retry_later(folder, &thread);
             }
@@ -110,6 +107,10 @@ impl Generation<'_> {
     fn start(&mut self, start: Start, delay: Duration, now: Duration) -> io::Result<()> {
         let Start { folder, shard, old, mode } = start;
         self.view.retry_at.remove(&folder);
+        if mode == Mode::Read {
+            // What it seals from now on is to be delivered again, should the stream go away.
+            self.view.done.remove(&folder);
+        }
         let created = old.as_ref().map_or(self.stream.created, |old: &OldFolder| old.created);
         let services = self.services;
         let ports = Ports {

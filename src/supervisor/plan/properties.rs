@@ -149,7 +149,7 @@ impl World {
         let done = match running.mode {
             Mode::Read if !self.shards[number].closed => return,
             Mode::Read | Mode::Unlisted => Done::Ended,
-            Mode::Drain => Done::Drained,
+            Mode::Drain | Mode::Deliver => Done::Drained,
         };
         self.view.running.remove(&name);
         self.view.done.insert(name, done);

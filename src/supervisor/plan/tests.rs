@@ -87,15 +87,33 @@ fn without_a_listing_only_what_is_sealed_is_delivered() {
     view.census.known(id(1));
     view.pending.insert(id(0));
     let folder = "shardId-000000000000";
-    assert_eq!(starts(&view.plan(Duration::ZERO)), [(folder, Mode::Drain)]);
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(folder, Mode::Deliver)]);
     view.done.insert(folder.into(), Done::Drained);
     assert_eq!(view.plan(Duration::ZERO), Plan::default());
     view.census.listing(&[open(0, 0, 9)]);
     assert_eq!(starts(&view.plan(Duration::ZERO)), [(folder, Mode::Read)]);
     // It still drains when the listing comes: it makes room first.
     view.done.clear();
-    view.running.insert(folder.into(), Running { mode: Mode::Drain, stopping: false });
+    view.running.insert(folder.into(), Running { mode: Mode::Deliver, stopping: false });
     assert_eq!(view.plan(Duration::ZERO).actions, [Action::Stop(folder.into())]);
+}
+
+#[test]
+fn while_the_stream_is_not_found_its_shards_deliver_what_is_sealed() {
+    let mut view = View::default();
+    view.census.listing(&[open(0, 0, 9), open(1, 10, 19)]);
+    let [first, second] = ["shardId-000000000000", "shardId-000000000001"];
+    view.running.insert(first.into(), Running { mode: Mode::Read, stopping: false });
+    view.away = true;
+    assert_eq!(view.plan(Duration::ZERO).actions.len(), 1, "what runs finds out by itself");
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(second, Mode::Deliver)]);
+    view.running.clear();
+    view.done.insert(second.into(), Done::Drained);
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(first, Mode::Deliver)]);
+    view.running.insert(first.into(), Running { mode: Mode::Deliver, stopping: false });
+    view.away = false;
+    assert_eq!(starts(&view.plan(Duration::ZERO)), [(second, Mode::Read)]);
+    assert!(view.plan(Duration::ZERO).actions.contains(&Action::Stop(first.into())));
 }
 
 #[test]

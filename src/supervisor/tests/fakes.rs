@@ -22,7 +22,7 @@ use crate::shard::setup::{Next, Outcome, Pacing, Ports, Setup, Shared};
 use crate::spool::copies::Keep;
 use crate::spool::{LocalDisk, MemoryCheckpoints};
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::{MeterSource, Options, Services, Supervisor, SystemClock, Worker, Workers};
+use crate::supervisor::{MeterSource, Options, Overdue, Services, Supervisor, SystemClock, Worker, Workers};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ARN: &str = "arn:aws:kinesis:eu-central-1:1:stream/stream";
@@ -189,6 +189,10 @@ impl MeterSource for Recording {
 
     fn error(&self, service: Service, kind: &'static str) {
         self.registry.error(service, kind);
+    }
+
+    fn overdue(&self) -> Vec<Overdue> {
+        MeterSource::overdue(&self.registry)
     }
 }
 
