@@ -7,7 +7,10 @@ pub mod fault;
 pub mod folder;
 mod ledgers;
 mod object;
+pub mod read;
 pub mod report;
+#[cfg(test)]
+mod scribe;
 mod strays;
 mod stretch;
 pub mod verify;

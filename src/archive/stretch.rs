@@ -20,8 +20,8 @@ use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::StoreError;
 use crate::stop::Stop;
 
-/// The object of a void: a gzip file that holds nothing.
-const EMPTY_GZIP: u64 = 20;
+/// The length of a void: a gzip file that holds nothing.
+pub(super) const EMPTY_GZIP: u64 = 20;
 
 /// What is the same for all stretches of a run.
 pub(super) struct Terms<'a> {

@@ -116,7 +116,7 @@ fn expiry(archive: &Archive, stop: &Stop) -> Result<Option<Duration>, StoreError
 
 /// The entries of a ledger that can hold what is selected. Arrivals go back a little, never an
 /// hour: what arrived in an hour lies under it or under the next.
-fn selected(
+pub(super) fn selected(
     archive: &Archive,
     ledger: &LedgerAt,
     selection: &Selection,

@@ -6,6 +6,7 @@
 pub mod demo;
 mod opened;
 pub mod range;
+pub mod read;
 pub mod run;
 pub mod verify;
 mod wiring;
@@ -48,6 +49,15 @@ const VERIFY_HELP: &str = "Examples:
 Reads every selected object whole and holds it against its metadata and the ledger. Recorded gaps are told,
 and are no faults. Changes nothing. Exits 1 if there is any fault.";
 
+const READ_HELP: &str = "Examples:
+  kinesis-keeper read clickstream.toml --from 2026-11-22T05:00:00Z --to 2026-11-22T06:00:00Z
+  kinesis-keeper read clickstream.toml --from 2h --partition-key user-17 --payload
+  kinesis-keeper read clickstream.toml --merge | jq -r .data
+
+Records come shard by shard, parents before their children, each shard in its order. Every object is held
+against its ledger entry as it is read; one that does not fit ends the command with exit code 1. Recorded gaps
+are told on standard error.";
+
 #[cfg(feature = "demo")]
 const DEMO_HELP: &str = "Example:
   kinesis-keeper demo /tmp/keeper-demo
@@ -66,6 +76,9 @@ pub enum Command {
     /// Prove the archive: every object, every ledger entry, nothing missing, nothing more
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::VerifyArgs),
+    /// Write archived records to standard output
+    #[command(after_help = READ_HELP)]
+    Read(read::ReadArgs),
     /// See the whole system at work on an embedded AWS
     #[cfg(feature = "demo")]
     #[command(after_help = DEMO_HELP)]
@@ -80,6 +93,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Verify(args) => verify::run(&args),
+        Command::Read(args) => read::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo { dir } => demo::demo(dir.as_deref()),
     }
