@@ -1,6 +1,7 @@
 //! Keeps one Amazon Kinesis stream in S3: exactly once, provably, and readable by any tool.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod archive;
 pub mod aws;
 pub mod codec;
 pub mod commands;

@@ -148,6 +148,18 @@ impl<R: Read> LineReader<R> {
         self.lines
     }
 
+    /// The first member so far that ended in the middle of a line, counted from 1.
+    pub const fn split_member(&self) -> Option<u64> {
+        self.members.split
+    }
+
+    /// Bytes of the file that were read, and their SHA-256 in hex.
+    pub fn take_source_hash(&mut self) -> (u64, String) {
+        self.members
+            .source()
+            .map_or_else(Default::default, |source| (source.hash.len(), source.hash.take_hex()))
+    }
+
     /// Length of the line at `start`, its `\n` included.
     fn find_line(&mut self) -> Result<Option<usize>, ReadError> {
         let mut searched = 0;
@@ -209,6 +221,9 @@ struct Members<R> {
     member: u64,
     /// Where it begins in the file.
     begins: u64,
+    /// The byte of text made last.
+    last: u8,
+    split: Option<u64>,
 }
 
 enum State<R> {
@@ -222,7 +237,7 @@ impl<R: Read> Members<R> {
     fn new(gz: R) -> Self {
         let source = Source { inner: gz, hash: Hasher::default(), failed: false };
         let state = State::Between(BufReader::with_capacity(SOURCE_BUFFER, source));
-        Self { state, member: 0, begins: 0 }
+        Self { state, member: 0, begins: 0, last: b'\n', split: None }
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -235,8 +250,13 @@ impl<R: Read> Members<R> {
                         Ok(_) | Err(_) => State::Within(gz),
                     };
                     match made {
+                        Ok(0) if self.last != b'\n' => self.split = self.split.or(Some(self.member)),
                         Ok(0) => {}
-                        Ok(_) | Err(_) => return made,
+                        Ok(len) => {
+                            self.last = into.get(len - 1).copied().unwrap_or(self.last);
+                            return made;
+                        }
+                        Err(_) => return made,
                     }
                 }
                 State::Between(mut file) => {
@@ -344,11 +364,9 @@ pub fn inspect<R: Read>(gz: R) -> Result<Content, ReadError> {
         }
     }
     let mut content = content.ok_or(ReadError::Empty)?;
-    let source = reader.members.source().ok_or(ReadError::Broken)?;
     content.content_size = text.len();
     content.content_sha256 = text.take_hex();
-    content.size = source.hash.len();
-    content.sha256 = source.hash.take_hex();
+    (content.size, content.sha256) = reader.take_source_hash();
     Ok(content)
 }
 

@@ -57,6 +57,24 @@ pub(super) fn aws_settings(config: &Config) -> AwsSettings {
     }
 }
 
+/// The bucket of the archive; files to be put lie on `disk`.
+pub(super) fn store(
+    config: &Config,
+    clients: &Clients,
+    blocking: &Blocking,
+    clock: &Arc<dyn Clock>,
+    disk: Arc<LocalDisk>,
+) -> S3Store {
+    let settings = S3Settings {
+        bucket: config.archive.bucket.clone(),
+        expected_bucket_owner: config.archive.expected_bucket_owner.clone(),
+        storage_class: Some(config.archive.storage_class.clone()),
+        sse_kms_key_id: config.archive.sse_kms_key_id.clone(),
+        object_lock_days: config.archive.object_lock_days,
+    };
+    S3Store::new(clients, blocking.clone(), Arc::clone(clock), disk, settings)
+}
+
 /// The real world: AWS, this machine's disk and clock.
 pub(super) fn services(
     config: &Config,
@@ -80,14 +98,7 @@ pub(super) fn services(
             Arc::new(FanOut::new(clients, blocking, clock, name, consumer, random))
         }
     };
-    let settings = S3Settings {
-        bucket: config.archive.bucket.clone(),
-        expected_bucket_owner: config.archive.expected_bucket_owner.clone(),
-        storage_class: Some(config.archive.storage_class.clone()),
-        sse_kms_key_id: config.archive.sse_kms_key_id.clone(),
-        object_lock_days: config.archive.object_lock_days,
-    };
-    let store = S3Store::new(clients, blocking.clone(), Arc::clone(&clock), disk.clone(), settings);
+    let store = store(config, clients, blocking, &clock, disk.clone());
     let notifier = config.notice.topic.as_ref().map(|topic| {
         Arc::new(SnsNotifier::new(clients, blocking.clone(), topic.as_str())) as Arc<dyn Notifier>
     });

@@ -154,6 +154,14 @@ impl Hour {
         Self(self.0 + 1)
     }
 
+    /// The hour of a UTC date and an hour of that day, if there is such a one.
+    pub fn of_date(date: &str, hour: &str) -> Option<Self> {
+        if date.len() != 10 || hour.len() != 2 {
+            return None;
+        }
+        Some(format!("{date}T{hour}:00:00Z").parse::<Timestamp>().ok()?.hour())
+    }
+
     /// The first instant after the hour.
     pub const fn end(self) -> Timestamp {
         Timestamp((self.0 + 1) * MILLIS_PER_HOUR)

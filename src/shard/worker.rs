@@ -339,7 +339,6 @@ impl ShardWorker {
             open_since: self.open.since,
         }
     }
-    }
 
     /// A disk operation failed: says so, and holds everything that needs the disk for a while.
     pub(super) fn disk_failed(&mut self, what: &str, error: &io::Error) -> Activity {

@@ -18,6 +18,7 @@ mod driver;
 mod keeper;
 mod notices;
 mod plan;
+mod proof;
 mod reader;
 mod records;
 mod rules;

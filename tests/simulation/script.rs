@@ -162,6 +162,7 @@ impl Script {
     /// Lets everything settle without trouble, and checks everything.
     pub fn settle(&mut self) -> Result<Tally, String> {
         let result = self.driver.settle().and_then(|()| check(&self.driver));
+        let result = result.and_then(|tally| crate::proof::check(&self.driver).map(|()| tally));
         for line in self.driver.world.take_log() {
             eprintln!("{line}");
         }

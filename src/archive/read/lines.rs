@@ -1,0 +1,237 @@
+//! The wanted lines of one ledger entry's object.
+//!
+//! Owns which lines are wanted, and that an object is what its entry says. Aggregates of which a part lies
+//! outside the shard are passed over, as consumers do, unless all is wanted.
+
+use std::io::Read;
+
+use super::{Query, ReadFailure, Remark};
+use crate::archive::Archive;
+use crate::archive::ledgers::LedgerAt;
+use crate::codec::hash::Hasher;
+use crate::codec::{LineReader, LineRef, ReadError, parse_line};
+use crate::model::batch::{Compression, Format};
+use crate::model::ledger::{BatchBody, Body, Entry, GapBody};
+use crate::model::sequence::SequenceNumber;
+use crate::model::timestamp::Timestamp;
+use crate::ports::StoreErrorKind;
+use crate::stop::Stop;
+
+/// Lines are handed on in pieces of about this size.
+const PIECE: usize = 1 << 20;
+
+/// Which lines are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those with this partition key.
+    pub partition_key: Option<String>,
+    /// Also aggregates of which a part lies outside the shard's hash range.
+    pub all: bool,
+}
+
+/// A row of lines.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    pub(super) text: Vec<u8>,
+    /// Where each line ends, and when its record arrived.
+    pub(super) ends: Vec<(usize, Timestamp)>,
+}
+
+/// What is sent of an entry.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Lines(Piece),
+    Remark(Remark),
+    Failed(ReadFailure),
+}
+
+/// Reads entries with their objects.
+pub(super) struct Lines<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) query: &'a Query,
+    pub(super) stop: &'a Stop,
+}
+
+impl Lines<'_> {
+    /// Sends what is wanted of entry `serial`, until `send` says that nobody takes it.
+    pub(super) fn of_entry(
+        &self,
+        ledger: &LedgerAt,
+        serial: u64,
+        send: &mut dyn FnMut(Sent) -> bool,
+    ) -> Result<(), ReadFailure> {
+        if self.stop.reason().is_some() {
+            return Err(ReadFailure::Stopped);
+        }
+        let key = ledger.key(serial);
+        let read = match self.archive.entry(ledger, serial, self.stop)? {
+            Some(Ok(read)) => read,
+            Some(Err(reason)) => return Err(ReadFailure::Damaged { key, reason }),
+            None => return Err(ReadFailure::Damaged { key, reason: "it is missing".to_owned() }),
+        };
+        match &read.entry.body {
+            Body::Batch(batch) => self.of_batch(&read.entry, batch, send),
+            Body::Gap(gap) => {
+                if self.meets(gap.from, gap.to) {
+                    send(Sent::Remark(Remark::Gap { entry: key, told: told(gap) }));
+                }
+                Ok(())
+            }
+            Body::Begin(_) | Body::End(_) => Ok(()),
+        }
+    }
+
+    fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
+        let selection = &self.query.selection;
+        selection.from.is_none_or(|from| last >= from) && selection.to.is_none_or(|to| first < to)
+    }
+
+    fn of_batch(
+        &self,
+        entry: &Entry,
+        batch: &BatchBody,
+        send: &mut dyn FnMut(Sent) -> bool,
+    ) -> Result<(), ReadFailure> {
+        let damaged = |reason: String| ReadFailure::Damaged { key: batch.key.clone(), reason };
+        let Some(head) = self.archive.store.head(&batch.key, self.stop)? else {
+            return self.missing(entry, batch, send);
+        };
+        // A void holds nothing, and the gap after it tells so.
+        if head.meta("keeper-void").is_some() || head.size == crate::archive::stretch::EMPTY_GZIP {
+            return Ok(());
+        }
+        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
+            return Err(damaged("this version of the program cannot read its format".to_owned()));
+        }
+        let Some(gz) = self.archive.store.open(&batch.key, self.stop)? else {
+            return Err(damaged("it was there and is gone".to_owned()));
+        };
+        let mut sieve =
+            Sieve { query: self.query, piece: Piece::default(), group: Group::default(), send, gone: false };
+        let sha256 = sieve.all(gz).map_err(|error| {
+            if !error.is_damage() && self.stop.reason().is_some() {
+                return ReadFailure::Stopped;
+            }
+            damaged(error.to_string())
+        })?;
+        match sha256 {
+            Some(sha256) if sha256 != batch.content_sha256 => Err(damaged(format!(
+                "its content's SHA-256 is {sha256}, its entry says {}",
+                batch.content_sha256
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn missing(
+        &self,
+        entry: &Entry,
+        batch: &BatchBody,
+        send: &mut dyn FnMut(Sent) -> bool,
+    ) -> Result<(), ReadFailure> {
+        let expiry = match self.archive.store.shortest_expiry(self.archive.keys.root(), self.stop) {
+            Err(error) if error.kind == StoreErrorKind::AccessDenied => None,
+            answer => answer?,
+        };
+        let age = self.archive.store.service_time(self.stop)?.since(entry.written_at);
+        if expiry.is_some_and(|expiry| age >= expiry) {
+            send(Sent::Remark(Remark::Expired { key: batch.key.clone(), records: batch.records }));
+            return Ok(());
+        }
+        // The newest entry's object may be on its way: then there is nothing of it yet.
+        let newest = self
+            .archive
+            .store
+            .head(&self.archive.keys.entry(&entry.shard, entry.stream_created, entry.serial + 1), self.stop)?
+            .is_none();
+        if newest {
+            return Ok(());
+        }
+        Err(ReadFailure::Damaged {
+            key: batch.key.clone(),
+            reason: format!("the object of entry {} is missing", entry.serial),
+        })
+    }
+}
+
+fn told(gap: &GapBody) -> String {
+    let certainty = if gap.certain { "are" } else { "may be" };
+    format!("records that arrived from {} to {} {certainty} missing ({})", gap.from, gap.to, gap.why.as_str())
+}
+
+/// Lines of one Kinesis record: an aggregate's user records are wanted together or not at all.
+#[derive(Default)]
+struct Group {
+    number: Option<SequenceNumber>,
+    outside: bool,
+    piece: Piece,
+}
+
+struct Sieve<'a> {
+    query: &'a Query,
+    piece: Piece,
+    group: Group,
+    send: &'a mut dyn FnMut(Sent) -> bool,
+    /// Nobody takes anything any more.
+    gone: bool,
+}
+
+impl Sieve<'_> {
+    /// Reads the object to its end; its content's hash, if it was read so far.
+    fn all(&mut self, gz: Box<dyn Read + Send>) -> Result<Option<String>, ReadError> {
+        let mut reader = LineReader::new(gz);
+        let mut hash = Hasher::default();
+        while let Some(line) = reader.next_line()? {
+            hash.update(line.text);
+            self.line(&line);
+            if self.gone {
+                return Ok(None);
+            }
+        }
+        self.end_group();
+        self.flush();
+        Ok(Some(hash.take_hex()))
+    }
+
+    fn line(&mut self, line: &LineRef<'_>) {
+        if self.group.number.as_ref() != Some(&line.sequence_number) {
+            self.end_group();
+            self.group.number = Some(line.sequence_number.clone());
+        }
+        // Quotes within strings are escaped, so this can only be the field.
+        self.group.outside |= memchr::memmem::find(line.text, b",\"outside_hash_range\":true,\"").is_some();
+        if self.is_wanted(line) {
+            let piece = &mut self.group.piece;
+            piece.text.extend_from_slice(line.text);
+            piece.ends.push((piece.text.len(), line.arrival));
+        }
+    }
+
+    fn is_wanted(&self, line: &LineRef<'_>) -> bool {
+        let Query { selection, wanted, .. } = self.query;
+        let in_time = selection.from.is_none_or(|from| line.arrival >= from)
+            && selection.to.is_none_or(|to| line.arrival < to);
+        let Some(key) = wanted.partition_key.as_deref().filter(|_| in_time) else { return in_time };
+        parse_line(line.text).is_ok_and(|record| record.partition_key.as_deref() == Some(key))
+    }
+
+    fn end_group(&mut self) {
+        let Group { outside, piece, .. } = std::mem::take(&mut self.group);
+        if piece.ends.is_empty() || (outside && !self.query.wanted.all) {
+            return;
+        }
+        let begins = self.piece.text.len();
+        self.piece.text.extend_from_slice(&piece.text);
+        self.piece.ends.extend(piece.ends.into_iter().map(|(end, arrival)| (begins + end, arrival)));
+        if self.piece.text.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let piece = std::mem::take(&mut self.piece);
+        if !piece.ends.is_empty() {
+            self.gone |= !(self.send)(Sent::Lines(piece));
+        }
+    }
+}

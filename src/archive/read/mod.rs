@@ -1,0 +1,161 @@
+//! Records out of the archive: which lines are wanted, object by object, in order.
+//!
+//! Owns the order of shards (parents before children), what is read ahead, and that every object is
+//! proved by its entry's hash as it is read. What becomes of the lines is the caller's business.
+
+mod lines;
+mod merge;
+mod order;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+pub use self::lines::Wanted;
+use self::lines::{Lines, Sent};
+use super::ledgers::LedgerAt;
+use super::{Archive, Selection};
+use crate::ports::StoreError;
+use crate::stop::Stop;
+
+/// Pieces of an object that wait to be taken: so much is read ahead of each, about a megabyte a piece.
+const PIECES_AHEAD: usize = 2;
+
+/// What is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Which shards, and what arrived when.
+    pub selection: Selection,
+    /// Which of the lines.
+    pub wanted: Wanted,
+    /// By arrival over all shards, and not shard by shard.
+    pub merged: bool,
+    /// Objects (or, merged, shards) that are read at the same time.
+    pub at_once: usize,
+}
+
+/// What reading told beside the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// Records are missing here, as the ledger says.
+    Gap {
+        /// The key of the entry.
+        entry: String,
+        /// What it says, in words.
+        told: String,
+    },
+    /// The bucket's lifecycle has deleted the object.
+    Expired {
+        /// The key of the object.
+        key: String,
+        /// How many records it held.
+        records: u64,
+    },
+}
+
+/// Reading ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFailure {
+    /// The store did not answer as it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The archive is not whole here.
+    #[error("{key}: {reason}; `verify` tells what else is wrong")]
+    Damaged {
+        /// The key of the object or entry.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Whoever takes the lines did not take them.
+    #[error("the records could not be written: {0}")]
+    Taker(std::io::Error),
+    /// A stop came first.
+    #[error("interrupted")]
+    Stopped,
+}
+
+/// Who takes what is read.
+pub trait Taker {
+    /// Whole lines, in order.
+    fn lines(&mut self, lines: &[u8]) -> std::io::Result<()>;
+
+    /// Something to know about what is not there.
+    fn remark(&mut self, remark: Remark);
+}
+
+/// One ledger entry to be read with its object.
+#[derive(Clone)]
+struct Task {
+    ledger: Arc<LedgerAt>,
+    serial: u64,
+}
+
+impl Archive {
+    /// Reads what is asked for, in order, into `taker`.
+    pub fn read(&self, query: &Query, taker: &mut dyn Taker, stop: &Stop) -> Result<(), ReadFailure> {
+        let (ledgers, _) = self.ledgers(&query.selection, stop)?;
+        let shards = order::by_lineage(self, ledgers, &query.selection, stop)?;
+        if query.merged {
+            return merge::merged(self, query, shards, taker, stop);
+        }
+        let tasks = shards.into_iter().flat_map(|shard| {
+            let ledger = Arc::new(shard.ledger);
+            let serials: Vec<u64> = ledger.serials[shard.entries].to_vec();
+            serials.into_iter().map(move |serial| Task { ledger: Arc::clone(&ledger), serial })
+        });
+        self.in_turn(query, tasks, taker, stop)
+    }
+
+    /// Entry after entry, a few of them read ahead.
+    fn in_turn(
+        &self,
+        query: &Query,
+        mut tasks: impl Iterator<Item = Task>,
+        taker: &mut dyn Taker,
+        stop: &Stop,
+    ) -> Result<(), ReadFailure> {
+        thread::scope(|scope| {
+            let mut ahead: VecDeque<Receiver<Sent>> = VecDeque::new();
+            loop {
+                while ahead.len() < query.at_once.max(1)
+                    && let Some(task) = tasks.next()
+                {
+                    let (sender, receiver) = sync_channel(PIECES_AHEAD);
+                    let lines = Lines { archive: self, query, stop };
+                    scope.spawn(move || send_all(&lines, &task, &sender));
+                    ahead.push_back(receiver);
+                }
+                let Some(first) = ahead.pop_front() else { return Ok(()) };
+                for sent in first {
+                    if stop.reason().is_some() {
+                        return Err(ReadFailure::Stopped);
+                    }
+                    hand_over(sent, taker)?;
+                }
+            }
+        })
+    }
+}
+
+/// Sends all of an entry. When the taker is gone there is nobody to tell.
+fn send_all(lines: &Lines<'_>, task: &Task, sender: &SyncSender<Sent>) {
+    if let Err(failure) = lines.of_entry(&task.ledger, task.serial, &mut |sent| sender.send(sent).is_ok()) {
+        let _ = sender.send(Sent::Failed(failure));
+    }
+}
+
+fn hand_over(sent: Sent, taker: &mut dyn Taker) -> Result<(), ReadFailure> {
+    match sent {
+        Sent::Lines(piece) => taker.lines(&piece.text).map_err(ReadFailure::Taker),
+        Sent::Remark(remark) => {
+            taker.remark(remark);
+            Ok(())
+        }
+        Sent::Failed(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+use std::io;
+use std::sync::Arc;
+
+use super::*;
+use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, start};
+use crate::codec::parse_line;
+use crate::model::shard::ShardId;
+use crate::model::timestamp::Timestamp;
+use crate::ports::ObjectStore;
+use crate::testing::Shelf;
+
+#[derive(Default)]
+struct Kept {
+    lines: Vec<u8>,
+    remarks: Vec<Remark>,
+    /// Take no more than this.
+    most: Option<usize>,
+}
+
+impl Taker for Kept {
+    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.lines.extend_from_slice(lines);
+        if self.most.is_some_and(|most| self.lines.len() > most) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+
+    fn remark(&mut self, remark: Remark) {
+        self.remarks.push(remark);
+    }
+}
+
+fn archive(shelf: &Arc<Shelf>) -> Archive {
+    let store: Arc<dyn ObjectStore> = Arc::clone(shelf) as Arc<dyn ObjectStore>;
+    Archive { store, keys: keys(), has_metadata: true }
+}
+
+fn read(shelf: &Arc<Shelf>, query: &Query) -> (Vec<(u64, Timestamp)>, Vec<Remark>) {
+    let mut kept = Kept::default();
+    archive(shelf).read(query, &mut kept, &Stop::new()).unwrap();
+    let lines = kept.lines.split_inclusive(|byte| *byte == b'\n');
+    let records = lines.map(|line| {
+        let record = parse_line(line).unwrap();
+        (record.sequence_number.as_str().parse::<u64>().unwrap() - 10_000, record.arrival)
+    });
+    (records.collect(), kept.remarks)
+}
+
+fn numbers(shelf: &Arc<Shelf>, query: &Query) -> Vec<u64> {
+    read(shelf, query).0.into_iter().map(|(number, _)| number).collect()
+}
+
+#[test]
+fn all_records_come_in_order_parents_before_children_and_gaps_are_told() {
+    let shelf = good();
+    for at_once in [1, 7] {
+        let (records, remarks) = read(&shelf, &Query { at_once, ..Query::default() });
+        let found: Vec<u64> = records.into_iter().map(|(number, _)| number).collect();
+        let child = || 2000..2200;
+        let expected: Vec<u64> = (0..1500).chain(1600..1605).chain(child()).chain(child()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(remarks.len(), 1);
+    }
+}
+
+#[test]
+fn a_range_a_shard_and_a_key_select() {
+    let shelf = good();
+    let (from, to) = (start() + HOUR, start() + 2 * HOUR);
+    let selection = Selection { from: Some(from), to: Some(to), shard: None };
+    let found = numbers(&shelf, &Query { selection, at_once: 3, ..Query::default() });
+    // Each record arrived as many milliseconds into its batch's hour as its number says.
+    assert_eq!(found, (300..600).collect::<Vec<_>>());
+    let shard = Some(ShardId::new("shardId-000000000002"));
+    let selection = Selection { shard, ..Selection::default() };
+    assert_eq!(numbers(&shelf, &Query { selection, ..Query::default() }).len(), 200);
+    let wanted = |key: &str| Wanted { partition_key: Some(key.into()), all: false };
+    assert!(numbers(&shelf, &Query { wanted: wanted("other"), ..Query::default() }).is_empty());
+    assert_eq!(numbers(&shelf, &Query { wanted: wanted("key"), ..Query::default() }).len(), 1905);
+}
+
+#[test]
+fn merged_records_come_by_arrival_and_children_after_their_parents() {
+    let shelf = good();
+    let (records, _) = read(&shelf, &Query { merged: true, ..Query::default() });
+    assert_eq!(records.len(), 1905);
+    let first_child = records.iter().position(|(number, _)| *number >= 2000).unwrap();
+    assert!(records[..first_child].iter().all(|(number, _)| *number < 1700));
+    let children: Vec<Timestamp> = records[first_child..].iter().map(|(_, arrival)| *arrival).collect();
+    assert!(children.is_sorted());
+}
+
+#[test]
+fn a_damaged_object_ends_reading_with_its_name_and_a_closed_pipe_ends_it_at_once() {
+    let shelf = archive_of(8, 3);
+    let key = shelf.objects().keys().find(|key| key.contains("hour=06/")).unwrap().clone();
+    shelf.objects().get_mut(&key).unwrap().bytes[90] ^= 1;
+    let failure = archive(&shelf).read(&Query::default(), &mut Kept::default(), &Stop::new()).unwrap_err();
+    assert!(failure.to_string().contains(&key), "{failure}");
+    let mut little = Kept { most: Some(1), ..Kept::default() };
+    for merged in [false, true] {
+        let query = Query { merged, at_once: 4, ..Query::default() };
+        let failure = archive(&archive_of(8, 3)).read(&query, &mut little, &Stop::new()).unwrap_err();
+        assert!(matches!(failure, ReadFailure::Taker(_)), "{failure}");
+    }
+}
+
+#[test]
+fn an_aggregate_with_a_part_outside_its_shard_is_passed_over_unless_all_is_wanted() {
+    let shelf = Arc::new(Shelf::new(start() + HOUR));
+    let mut scribe = Scribe::new(&shelf, "shardId-000000000000", &[], (0, u128::MAX));
+    scribe.aggregates(&[(1, &[false, false]), (2, &[false, true, false]), (3, &[false])]);
+    assert_eq!(numbers(&shelf, &Query::default()), [1, 1, 3]);
+    let wanted = Wanted { all: true, ..Wanted::default() };
+    assert_eq!(numbers(&shelf, &Query { wanted, ..Query::default() }), [1, 1, 2, 2, 2, 3]);
+}

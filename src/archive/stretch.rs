@@ -1,0 +1,463 @@
+//! A stretch of one ledger, walked entry by entry with the objects that they claim.
+//!
+//! Owns what can be known from entries that follow each other and their objects. Stretches are walked
+//! side by side; where two meet, and what lies beside the ledgers, is [`verify`](super::verify)'s.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::Archive;
+use super::fault::{Fault, FaultKind};
+use super::ledgers::{LedgerAt, ReadEntry};
+use super::object::{Examined, against_entry, against_metadata, examine};
+use super::report::Tally;
+use crate::model::batch::{Compression, Format};
+use crate::model::key::Layout;
+use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
+use crate::model::sequence::{Position, SequenceNumber};
+use crate::model::timestamp::{Hour, Timestamp};
+use crate::ports::StoreError;
+use crate::stop::Stop;
+
+/// The length of a void: a gzip file that holds nothing.
+pub(super) const EMPTY_GZIP: u64 = 20;
+
+/// What is the same for all stretches of a run.
+pub(super) struct Terms<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) stop: &'a Stop,
+    /// The service's time when the run began.
+    pub(super) now: Timestamp,
+    /// After this the bucket deletes objects.
+    pub(super) expiry: Option<Duration>,
+    /// So long an object may be on its way after its entry.
+    pub(super) on_its_way: Duration,
+    /// Called after each entry with what it added.
+    pub(super) progress: &'a (dyn Fn(&Tally) + Sync),
+}
+
+/// One batch's part in its hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HourFact {
+    pub(super) serial: u64,
+    pub(super) entry_sha256: String,
+    /// The object's hash, where it was read and is right.
+    pub(super) object_sha256: Option<String>,
+    pub(super) records: u64,
+}
+
+/// Records between these were in entries that are missing or unreadable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hole {
+    pub(super) after: Position,
+    pub(super) before: Option<SequenceNumber>,
+}
+
+impl Hole {
+    pub(super) fn contains(&self, number: &SequenceNumber) -> bool {
+        !self.after.covers(number) && self.before.as_ref().is_none_or(|before| number < before)
+    }
+}
+
+/// What walking a stretch told.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    pub(super) faults: Vec<Fault>,
+    pub(super) tally: Tally,
+    pub(super) begin: Option<(BeginBody, Timestamp)>,
+    pub(super) end: Option<(EndBody, Timestamp)>,
+    pub(super) gaps: Vec<(String, GapBody)>,
+    pub(super) hours: BTreeMap<Hour, Vec<HourFact>>,
+    pub(super) holes: Vec<Hole>,
+    /// The keys of all objects that are claimed.
+    pub(super) claimed: Vec<String>,
+    /// What the first batch says of the object before it, which an earlier stretch has read.
+    pub(super) first_link: Option<String>,
+    /// The last object, if it is right: its key and hash.
+    pub(super) last_object: Option<(String, String)>,
+    /// The newest entry: its serial and hash.
+    pub(super) newest: Option<(u64, String)>,
+    /// Up to where the ledger leads.
+    pub(super) position: Option<Position>,
+}
+
+/// What the entries so far bind the next one to.
+struct Chain {
+    serial: Option<u64>,
+    /// The last entry's hash; `None` where it could not be read.
+    entry_sha256: Option<String>,
+    position: Position,
+    hour: Option<Hour>,
+    /// The last entry's object is void: a `lost` gap must follow.
+    void: bool,
+    /// The last batch's object, if it was read and is right.
+    object: Option<(String, String)>,
+    /// No batch of this stretch came yet.
+    first_batch: bool,
+    /// Where the records of missing entries began.
+    hole: Option<Position>,
+}
+
+pub(super) struct Walk<'a> {
+    terms: &'a Terms<'a>,
+    ledger: &'a LedgerAt,
+    chain: Chain,
+    walked: Walked,
+    /// Faults of the last entry's object: they count once the next entry vouches for the entry.
+    unconfirmed: Vec<Fault>,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks the entries at these indices of the ledger's serials.
+    pub(super) fn stretch(
+        terms: &'a Terms<'a>,
+        ledger: &'a LedgerAt,
+        indices: Range<usize>,
+    ) -> Result<Walked, StoreError> {
+        let chain = chain_before(terms, ledger, indices.start)?;
+        let mut walk = Self { terms, ledger, chain, walked: Walked::default(), unconfirmed: Vec::new() };
+        for &serial in &ledger.serials[indices] {
+            if terms.stop.reason().is_some() {
+                break;
+            }
+            let before = walk.walked.tally;
+            walk.serial(serial)?;
+            (terms.progress)(&walk.walked.tally.since(&before));
+        }
+        walk.walked.faults.append(&mut walk.unconfirmed);
+        if let Some(after) = walk.chain.hole.take() {
+            walk.walked.holes.push(Hole { after, before: None });
+        }
+        walk.walked.last_object = walk.chain.object;
+        walk.walked.newest = walk.chain.serial.zip(walk.chain.entry_sha256);
+        walk.walked.position = Some(walk.chain.position);
+        Ok(walk.walked)
+    }
+
+    fn fault(&mut self, kind: FaultKind, key: String, reason: impl Into<String>) {
+        self.walked.faults.push(Fault::new(kind, key, reason));
+    }
+
+    fn serial(&mut self, serial: u64) -> Result<(), StoreError> {
+        let expected = self.chain.serial.map_or(0, |before| before + 1);
+        if serial > expected {
+            let (first, last) = (self.ledger.key(expected), serial - 1);
+            let told = if last == expected {
+                format!("entry {serial} is there, and this one is not")
+            } else {
+                format!("entry {serial} is there, and entries {expected} to {last} are not")
+            };
+            self.fault(FaultKind::EntryMissing, first, told);
+            self.lose_track();
+        }
+        match self.terms.archive.entry(self.ledger, serial, self.terms.stop)? {
+            Some(Ok(read)) => self.entry(serial, &read)?,
+            Some(Err(why)) => {
+                self.fault(FaultKind::EntryUnreadable, self.ledger.key(serial), why);
+                self.lose_track();
+            }
+            None => {
+                self.fault(
+                    FaultKind::EntryMissing,
+                    self.ledger.key(serial),
+                    "it was listed and is not there",
+                );
+                self.lose_track();
+            }
+        }
+        self.chain.serial = Some(serial);
+        Ok(())
+    }
+
+    /// What an entry said that is not there is not known, and neither what follows from it.
+    fn lose_track(&mut self) {
+        self.walked.faults.append(&mut self.unconfirmed);
+        self.chain.entry_sha256 = None;
+        self.chain.object = None;
+        self.chain.void = false;
+        self.chain.first_batch = false;
+        if self.chain.hole.is_none() {
+            self.chain.hole = Some(self.chain.position.clone());
+        }
+    }
+
+    fn entry(&mut self, serial: u64, read: &ReadEntry) -> Result<(), StoreError> {
+        self.walked.tally.entries += 1;
+        let key = self.ledger.key(serial);
+        match &self.chain.entry_sha256 {
+            Some(before) if *before != read.entry.previous_entry_sha256 => {
+                let told = format!(
+                    "its SHA-256 is {before}, and entry {serial} says that it was {}: one of the two was altered",
+                    read.entry.previous_entry_sha256
+                );
+                let altered = self.ledger.key(serial - 1);
+                // What its object was held against cannot be believed.
+                self.unconfirmed.clear();
+                self.fault(FaultKind::EntryAltered, altered, told);
+                self.chain.object = None;
+            }
+            Some(_) | None => self.walked.faults.append(&mut self.unconfirmed),
+        }
+        if let Err(why) = self.in_place(read) {
+            self.fault(FaultKind::EntryMisplaced, key.clone(), why);
+        }
+        self.close_hole(read);
+        let void = std::mem::take(&mut self.chain.void);
+        match &read.entry.body {
+            Body::Begin(begin) => self.walked.begin = Some((begin.clone(), read.entry.written_at)),
+            Body::Batch(batch) => self.batch(serial, read, batch)?,
+            Body::Gap(gap) => {
+                self.walked.tally.gaps += 1;
+                self.walked.tally.certain_gaps += u64::from(gap.certain);
+                self.walked.gaps.push((key.clone(), gap.clone()));
+            }
+            Body::End(end) => self.walked.end = Some((end.clone(), read.entry.written_at)),
+        }
+        let lost = matches!(&read.entry.body, Body::Gap(gap) if gap.why == GapCause::Lost);
+        if void && !lost {
+            self.fault(
+                FaultKind::EntryMisplaced,
+                key,
+                "the object before it is void, and this is not the gap that tells so",
+            );
+        }
+        // A void leaves the position where it was; its gap tells where reading went on.
+        if !self.chain.void {
+            self.chain.position = read.entry.position_after(&self.chain.position);
+        }
+        self.chain.entry_sha256 = Some(read.sha256.clone());
+        Ok(())
+    }
+
+    fn close_hole(&mut self, read: &ReadEntry) {
+        let begins = match &read.entry.body {
+            Body::Batch(batch) => Some(batch.first_sequence_number.clone()),
+            Body::Gap(gap) => gap.resumes_at.clone(),
+            Body::Begin(_) | Body::End(_) => None,
+        };
+        if begins.is_some()
+            && let Some(after) = self.chain.hole.take()
+        {
+            self.walked.holes.push(Hole { after, before: begins });
+        }
+    }
+
+    /// Whether the entry may follow those before it.
+    fn in_place(&self, read: &ReadEntry) -> Result<(), String> {
+        let position = &self.chain.position;
+        if *position == Position::End {
+            return Err("the shard had ended before it".to_owned());
+        }
+        match &read.entry.body {
+            Body::Begin(begin) => {
+                let keys = (begin.starting_hash_key.parse::<u128>(), begin.ending_hash_key.parse::<u128>());
+                match keys {
+                    (Ok(start), Ok(end)) if start <= end => Ok(()),
+                    _ => Err("its hash keys are no range".to_owned()),
+                }
+            }
+            Body::Batch(batch) => self.batch_in_place(batch),
+            Body::Gap(gap) => match &gap.resumes_at {
+                Some(resumes) if Position::Before(resumes.clone()) < *position => {
+                    Err(format!("it resumes at {resumes}, which lies before {position}"))
+                }
+                Some(_) | None => Ok(()),
+            },
+            Body::End(_) => Ok(()),
+        }
+    }
+
+    fn batch_in_place(&self, batch: &BatchBody) -> Result<(), String> {
+        let (first, last) = (&batch.first_sequence_number, &batch.last_sequence_number);
+        if first > last {
+            return Err(format!("it begins with {first} and ends with {last}"));
+        }
+        if self.chain.position.covers(first) {
+            return Err(format!("it begins with {first}, which an earlier entry covers"));
+        }
+        let own = batch.first_arrival.hour();
+        let hour = self.chain.hour.map_or(own, |before| before.max(own));
+        // A void keeps its key for good; and a closed hour takes no batch any more.
+        if batch.hour < hour {
+            return Err(format!(
+                "it lies in the hour of {}, before that of {}",
+                batch.hour.start(),
+                hour.start()
+            ));
+        }
+        let form = (batch.format, batch.compression);
+        let key =
+            |layout| self.terms.archive.keys.object(layout, batch.hour, &self.ledger.shard, first, form);
+        if [Layout::Hive, Layout::Firehose].map(key).contains(&batch.key) {
+            Ok(())
+        } else {
+            Err(format!("its key {} is not the one of its hour, shard and first record", batch.key))
+        }
+    }
+
+    fn batch(&mut self, serial: u64, read: &ReadEntry, batch: &BatchBody) -> Result<(), StoreError> {
+        self.walked.claimed.push(batch.key.clone());
+        let previous = &batch.previous_object_sha256;
+        if self.chain.first_batch {
+            self.walked.first_link = Some(previous.clone());
+        } else if let Some(fault) = broken_link(self.chain.object.as_ref(), previous, serial) {
+            self.walked.faults.push(fault);
+        }
+        self.chain.first_batch = false;
+        let object = self.object(read, batch)?;
+        self.walked.hours.entry(batch.hour).or_default().push(HourFact {
+            serial,
+            entry_sha256: read.sha256.clone(),
+            object_sha256: object.clone(),
+            records: batch.records,
+        });
+        self.chain.object = object.map(|sha256| (batch.key.clone(), sha256));
+        self.chain.hour = Some(batch.hour);
+        Ok(())
+    }
+
+    /// Reads the entry's object; its hash if it is there and right.
+    fn object(&mut self, read: &ReadEntry, batch: &BatchBody) -> Result<Option<String>, StoreError> {
+        let Terms { archive, stop, .. } = self.terms;
+        let Some(head) = archive.store.head(&batch.key, stop)? else {
+            self.missing(read, batch);
+            return Ok(None);
+        };
+        let is_void =
+            if archive.has_metadata { head.meta("keeper-void").is_some() } else { head.size == EMPTY_GZIP };
+        if is_void {
+            self.walked.tally.voids += 1;
+            self.chain.void = true;
+            return Ok(None);
+        }
+        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
+            let told = "this version of the program cannot read its format";
+            self.unconfirmed.push(Fault::new(FaultKind::ObjectDamaged, &batch.key, told));
+            return Ok(None);
+        }
+        let Some(content) = self.content(batch)? else { return Ok(None) };
+        if archive.has_metadata
+            && let Err(why) = against_metadata(&head, &content, &read.entry)
+        {
+            self.unconfirmed.push(Fault::new(FaultKind::MetadataAltered, &batch.key, why));
+        }
+        self.walked.tally.objects += 1;
+        self.walked.tally.records += content.records;
+        self.walked.tally.bytes += content.size;
+        self.walked.tally.content_bytes += content.content_size;
+        Ok(Some(content.sha256))
+    }
+
+    /// The content of an object that is there; `None` after a fault.
+    fn content(&mut self, batch: &BatchBody) -> Result<Option<crate::model::batch::Content>, StoreError> {
+        let Terms { archive, stop, .. } = self.terms;
+        let mut fault =
+            |why: String| self.unconfirmed.push(Fault::new(FaultKind::ObjectDamaged, &batch.key, why));
+        let mut tries = 0;
+        loop {
+            let Some(bytes) = archive.store.open(&batch.key, stop)? else {
+                fault("it was there and is gone".to_owned());
+                return Ok(None);
+            };
+            match examine(bytes) {
+                Examined::Content(content) => {
+                    return match against_entry(&content, batch) {
+                        Ok(()) => Ok(Some(*content)),
+                        Err(why) => {
+                            fault(why);
+                            Ok(None)
+                        }
+                    };
+                }
+                Examined::Damaged(why) => {
+                    fault(why);
+                    return Ok(None);
+                }
+                Examined::Unread(why) => {
+                    tries += 1;
+                    if tries == READ_TRIES {
+                        return Err(unread(&batch.key, why));
+                    }
+                }
+            }
+        }
+    }
+
+    fn missing(&mut self, read: &ReadEntry, batch: &BatchBody) {
+        let age = self.terms.now.since(read.entry.written_at);
+        let newest = self.ledger.serials.last() == Some(&read.entry.serial);
+        if newest && age < self.terms.on_its_way {
+            self.walked.tally.pending += 1;
+        } else if self.terms.expiry.is_some_and(|expiry| age >= expiry) {
+            self.walked.tally.expired += 1;
+        } else {
+            let told = format!("entry {} claims it, with {} records", read.entry.serial, batch.records);
+            self.unconfirmed.push(Fault::new(FaultKind::ObjectMissing, &batch.key, told));
+        }
+    }
+}
+
+/// So often an object is read again when the connection breaks.
+const READ_TRIES: u32 = 3;
+
+fn unread(key: &str, message: String) -> StoreError {
+    let kind = crate::ports::StoreErrorKind::NoAnswer;
+    StoreError { call: "GetObject", key: key.to_owned(), kind, message }
+}
+
+/// The fault of the object before, if entry `serial` remembers another one.
+pub(super) fn broken_link(object: Option<&(String, String)>, said: &str, serial: u64) -> Option<Fault> {
+    let (key, sha256) = object?;
+    // Empty: it was void, or had expired for the writer.
+    (!said.is_empty() && said != sha256).then(|| {
+        let told = format!("its SHA-256 is {sha256}, and was {said} when entry {serial} was written");
+        Fault::new(FaultKind::ObjectDamaged, key, told)
+    })
+}
+
+/// What the entries before an index bind the stretch to.
+fn chain_before(terms: &Terms<'_>, ledger: &LedgerAt, index: usize) -> Result<Chain, StoreError> {
+    let mut chain = Chain {
+        serial: None,
+        entry_sha256: Some(String::new()),
+        position: Position::Start,
+        hour: None,
+        void: false,
+        object: None,
+        first_batch: index > 0,
+        hole: None,
+    };
+    let Some(mut at) = index.checked_sub(1) else { return Ok(chain) };
+    chain.serial = Some(ledger.serials[at]);
+    let read = terms.archive.entry(ledger, ledger.serials[at], terms.stop)?.and_then(Result::ok);
+    chain.entry_sha256 = read.map(|read| read.sha256);
+    // Back to the last entry that leaves a position by itself.
+    let mut rows = Vec::new();
+    loop {
+        let read = terms.archive.entry(ledger, ledger.serials[at], terms.stop)?.and_then(Result::ok);
+        if let Some(read) = read {
+            let settled = matches!(read.entry.body, Body::Batch(_) | Body::Begin(_));
+            rows.push(read.entry);
+            if settled {
+                break;
+            }
+        }
+        match at.checked_sub(1) {
+            Some(before) => at = before,
+            None => break,
+        }
+    }
+    for entry in rows.iter().rev() {
+        if let Body::Batch(batch) = &entry.body {
+            chain.hour = Some(batch.hour);
+            let head = terms.archive.store.head(&batch.key, terms.stop)?;
+            if head.is_some_and(|head| head.meta("keeper-void").is_some() || head.size == EMPTY_GZIP) {
+                chain.void = ledger.serials.get(index.wrapping_sub(1)) == Some(&entry.serial);
+                continue;
+            }
+        }
+        chain.position = entry.position_after(&chain.position);
+    }
+    Ok(chain)
+}

@@ -1,0 +1,118 @@
+//! Objects on a shelf: a store in memory whose content a test changes as it likes.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::model::timestamp::Timestamp;
+use crate::ports::{Attributes, Body, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored};
+use crate::stop::Stop;
+
+/// An object with its user metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shelved {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its metadata.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Shelf {
+    objects: Mutex<BTreeMap<String, Shelved>>,
+    now: Timestamp,
+}
+
+impl Shelf {
+    /// Empty, at this time for good.
+    pub fn new(now: Timestamp) -> Self {
+        Self { objects: Mutex::default(), now }
+    }
+
+    /// Everything that lies there, to look at or to change.
+    pub fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Shelved>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for Shelf {
+    fn clone(&self) -> Self {
+        Self { objects: Mutex::new(self.objects().clone()), now: self.now }
+    }
+}
+
+impl ObjectStore for Shelf {
+    fn put_if_absent(
+        &self,
+        key: &str,
+        body: Body<'_>,
+        attributes: &Attributes,
+        _stop: &Stop,
+    ) -> Result<Put, StoreError> {
+        let Body::Bytes(bytes) = body else {
+            let (call, kind) = ("PutObject", StoreErrorKind::LocalFile);
+            return Err(StoreError {
+                call,
+                key: key.to_owned(),
+                kind,
+                message: "only from memory".to_owned(),
+            });
+        };
+        let mut objects = self.objects();
+        if objects.contains_key(key) {
+            return Ok(Put::Taken);
+        }
+        let metadata = attributes.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let shelved = Shelved { bytes: bytes.to_vec(), metadata: metadata.collect() };
+        objects.insert(key.to_owned(), shelved);
+        Ok(Put::Stored(Stored::default()))
+    }
+
+    fn head(&self, key: &str, _stop: &Stop) -> Result<Option<Head>, StoreError> {
+        Ok(self.objects().get(key).map(|object| Head {
+            stored: Stored::default(),
+            size: object.bytes.len() as u64,
+            metadata: object.metadata.clone(),
+        }))
+    }
+
+    fn get(&self, key: &str, _stop: &Stop) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.objects().get(key).map(|object| object.bytes.clone()))
+    }
+
+    fn open(&self, key: &str, _stop: &Stop) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+        let bytes = self.objects().get(key).map(|object| object.bytes.clone());
+        Ok(bytes.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
+    }
+
+    fn list(&self, prefix: &str, start_after: Option<&str>, _stop: &Stop) -> Result<Vec<String>, StoreError> {
+        let objects = self.objects();
+        let from = objects.keys().filter(|key| key.starts_with(prefix));
+        Ok(from.filter(|key| start_after.is_none_or(|after| key.as_str() > after)).cloned().collect())
+    }
+
+    fn folders(&self, prefix: &str, _stop: &Stop) -> Result<Vec<String>, StoreError> {
+        let mut folders: Vec<String> = Vec::new();
+        for key in self.objects().keys() {
+            if let Some(below) = key.strip_prefix(prefix)
+                && let Some((folder, _)) = below.split_once('/')
+            {
+                let folder = format!("{prefix}{folder}/");
+                if folders.last() != Some(&folder) {
+                    folders.push(folder);
+                }
+            }
+        }
+        Ok(folders)
+    }
+
+    fn shortest_expiry(&self, _prefix: &str, _stop: &Stop) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+
+    fn service_time(&self, _stop: &Stop) -> Result<Timestamp, StoreError> {
+        Ok(self.now)
+    }
+}
