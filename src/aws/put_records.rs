@@ -178,7 +178,7 @@ fn fault(refusal: &Refusal) -> PutFault {
         (StreamErrorKind::Throttled | StreamErrorKind::KmsThrottled, _) | (_, Cause::NeverSent) => {
             PutFault::Later
         }
-        (StreamErrorKind::AccessDenied | StreamErrorKind::NotFound | StreamErrorKind::Kms, _)
+        (StreamErrorKind::AccessDenied | StreamErrorKind::NotFound | StreamErrorKind::Kms(_), _)
         | (_, Cause::Unsendable | Cause::NoCredentials) => PutFault::Fatal,
         // Still being made, or busy with a reshard.
         (_, Cause::Answered(400)) if refusal.code == "ResourceInUseException" => PutFault::Later,

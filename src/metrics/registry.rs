@@ -17,7 +17,7 @@ use super::tally::{Errors, Tally};
 use crate::model::metric::{Counter, Service};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
-use crate::ports::{Clock, Meter};
+use crate::ports::{Clock, Meter, ShardState};
 
 /// How long the counters of an ended shard are still shown as its own, so that every sink has seen
 /// the last of them. After that they live on in the totals only: an on-demand stream reshards for

@@ -54,7 +54,7 @@ pub fn written(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> std::path::
 #[cfg(feature = "demo")]
 #[test]
 fn a_hundred_thousand_records_through_enforced_limits_are_stored_once_each() {
-    let server = crate::support::ferrokinesis::Ferrokinesis::start(true);
+    let server = crate::support::ferrokinesis::Ferrokinesis::to_fill(true);
     aws::create_stream_at(server.endpoint(), "limited", 24);
     let (items, text) = lines(100_000);
     let done = Put::new(server.endpoint(), "limited").with("--in-flight 1 --json").input(text).run();
@@ -70,7 +70,7 @@ fn a_hundred_thousand_records_through_enforced_limits_are_stored_once_each() {
 #[cfg(feature = "demo")]
 #[test]
 fn a_hundred_thousand_records_are_stored_once_each_although_a_third_of_the_entries_fails() {
-    let server = crate::support::ferrokinesis::Ferrokinesis::start(false);
+    let server = crate::support::ferrokinesis::Ferrokinesis::to_fill(false);
     aws::create_stream_at(server.endpoint(), "failing", 100);
     let proxy = Proxy::new(server.endpoint());
     proxy.always(is_put, failing_third());
