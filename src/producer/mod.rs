@@ -47,7 +47,8 @@ pub enum Refused {
     Never(Box<Undelivered>),
 }
 
-/// Puts records into one stream. Clones are handles of the same producer.
+/// Puts records into one stream. Clones are handles of the same producer; dropping them does not end it: what
+/// was put is still sent while the runtime lives.
 #[derive(Clone)]
 pub struct Producer {
     shared: Arc<Shared>,

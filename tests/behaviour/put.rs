@@ -55,7 +55,8 @@ pub fn written(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> std::path::
 #[test]
 fn a_hundred_thousand_records_through_enforced_limits_are_stored_once_each() {
     let server = crate::support::ferrokinesis::Ferrokinesis::to_fill(true);
-    aws::create_stream_at(server.endpoint(), "limited", 24);
+    // So few that their limits are what takes the time.
+    aws::create_stream_at(server.endpoint(), "limited", 6);
     let (items, text) = lines(100_000);
     let done = Put::new(server.endpoint(), "limited").with("--in-flight 1 --json").input(text).run();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -63,7 +64,7 @@ fn a_hundred_thousand_records_through_enforced_limits_are_stored_once_each() {
     assert_eq!((&summary["records"], &summary["finished"]), (&json!(100_000), &json!(true)), "{summary}");
     assert_eq!(summary["ambiguous"], 0, "{summary}");
     // The token buckets keep to the limits by themselves.
-    assert!(summary["throttled"].as_u64().unwrap() < 10_000, "{summary}");
+    assert!(summary["throttled"].as_u64().unwrap() < 5_000, "{summary}");
     assert_each_once(server.endpoint(), "limited", &items);
 }
 
