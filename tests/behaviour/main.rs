@@ -28,6 +28,7 @@ mod numbers;
 mod outages;
 mod page;
 mod payloads;
+mod prove;
 mod put;
 mod put_edges;
 mod reshard;

@@ -311,6 +311,22 @@ pub fn object(bucket: &str, key: &str) -> Option<Object> {
     })
 }
 
+/// Deletes an object, as no keeper would.
+pub fn remove(bucket: &str, key: &str) {
+    wait(s3().delete_object().bucket(bucket).key(key).send()).unwrap();
+}
+
+/// Puts an object over another, as no keeper would.
+pub fn overwrite(
+    bucket: &str,
+    key: &str,
+    body: Vec<u8>,
+    metadata: std::collections::HashMap<String, String>,
+) {
+    let put = s3().put_object().bucket(bucket).key(key).set_metadata(Some(metadata)).body(body.into());
+    wait(put.send()).unwrap();
+}
+
 /// How many versions there are of each key under a prefix: more than one means that something was overwritten.
 pub fn versions(bucket: &str, prefix: &str) -> Vec<(String, usize)> {
     let answer = wait(s3().list_object_versions().bucket(bucket).prefix(prefix).send()).unwrap();
