@@ -3,6 +3,7 @@
 //! Works from the ledgers alone: no state directory and no running keeper is needed. Writes nothing
 //! but what `repair` is told to put back.
 
+mod chain;
 pub mod fault;
 pub mod folder;
 mod ledgers;

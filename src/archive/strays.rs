@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::chain::Hole;
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
-use super::stretch::Hole;
 use super::{Archive, Selection};
 use crate::model::ledger::Body;
 use crate::model::sequence::SequenceNumber;

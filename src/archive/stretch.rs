@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Archive;
+use super::chain::{Chain, Hole, broken_link, chain_before};
 use super::fault::{Fault, FaultKind};
 use super::ledgers::{LedgerAt, ReadEntry};
 use super::object::{Examined, against_entry, against_metadata, examine};
@@ -15,7 +16,7 @@ use super::report::Tally;
 use crate::model::batch::{Compression, Format};
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
-use crate::model::sequence::{Position, SequenceNumber};
+use crate::model::sequence::Position;
 use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::StoreError;
 use crate::stop::Stop;
@@ -47,19 +48,6 @@ pub(super) struct HourFact {
     pub(super) records: u64,
 }
 
-/// Records between these were in entries that are missing or unreadable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hole {
-    pub(super) after: Position,
-    pub(super) before: Option<SequenceNumber>,
-}
-
-impl Hole {
-    pub(super) fn contains(&self, number: &SequenceNumber) -> bool {
-        !self.after.covers(number) && self.before.as_ref().is_none_or(|before| number < before)
-    }
-}
-
 /// What walking a stretch told.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
@@ -80,23 +68,6 @@ pub(super) struct Walked {
     pub(super) newest: Option<(u64, String)>,
     /// Up to where the ledger leads.
     pub(super) position: Option<Position>,
-}
-
-/// What the entries so far bind the next one to.
-struct Chain {
-    serial: Option<u64>,
-    /// The last entry's hash; `None` where it could not be read.
-    entry_sha256: Option<String>,
-    position: Position,
-    hour: Option<Hour>,
-    /// The last entry's object is void: a `lost` gap must follow.
-    void: bool,
-    /// The last batch's object, if it was read and is right.
-    object: Option<(String, String)>,
-    /// No batch of this stretch came yet.
-    first_batch: bool,
-    /// Where the records of missing entries began.
-    hole: Option<Position>,
 }
 
 pub(super) struct Walk<'a> {
@@ -404,60 +375,4 @@ const READ_TRIES: u32 = 3;
 fn unread(key: &str, message: String) -> StoreError {
     let kind = crate::ports::StoreErrorKind::NoAnswer;
     StoreError { call: "GetObject", key: key.to_owned(), kind, message }
-}
-
-/// The fault of the object before, if entry `serial` remembers another one.
-pub(super) fn broken_link(object: Option<&(String, String)>, said: &str, serial: u64) -> Option<Fault> {
-    let (key, sha256) = object?;
-    // Empty: it was void, or had expired for the writer.
-    (!said.is_empty() && said != sha256).then(|| {
-        let told = format!("its SHA-256 is {sha256}, and was {said} when entry {serial} was written");
-        Fault::new(FaultKind::ObjectDamaged, key, told)
-    })
-}
-
-/// What the entries before an index bind the stretch to.
-fn chain_before(terms: &Terms<'_>, ledger: &LedgerAt, index: usize) -> Result<Chain, StoreError> {
-    let mut chain = Chain {
-        serial: None,
-        entry_sha256: Some(String::new()),
-        position: Position::Start,
-        hour: None,
-        void: false,
-        object: None,
-        first_batch: index > 0,
-        hole: None,
-    };
-    let Some(mut at) = index.checked_sub(1) else { return Ok(chain) };
-    chain.serial = Some(ledger.serials[at]);
-    let read = terms.archive.entry(ledger, ledger.serials[at], terms.stop)?.and_then(Result::ok);
-    chain.entry_sha256 = read.map(|read| read.sha256);
-    // Back to the last entry that leaves a position by itself.
-    let mut rows = Vec::new();
-    loop {
-        let read = terms.archive.entry(ledger, ledger.serials[at], terms.stop)?.and_then(Result::ok);
-        if let Some(read) = read {
-            let settled = matches!(read.entry.body, Body::Batch(_) | Body::Begin(_));
-            rows.push(read.entry);
-            if settled {
-                break;
-            }
-        }
-        match at.checked_sub(1) {
-            Some(before) => at = before,
-            None => break,
-        }
-    }
-    for entry in rows.iter().rev() {
-        if let Body::Batch(batch) = &entry.body {
-            chain.hour = Some(batch.hour);
-            let head = terms.archive.store.head(&batch.key, terms.stop)?;
-            if head.is_some_and(|head| head.meta("keeper-void").is_some() || head.size == EMPTY_GZIP) {
-                chain.void = ledger.serials.get(index.wrapping_sub(1)) == Some(&entry.serial);
-                continue;
-            }
-        }
-        chain.position = entry.position_after(&chain.position);
-    }
-    Ok(chain)
 }

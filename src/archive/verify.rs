@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::chain::{Hole, broken_link};
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
 use super::report::{Report, ShardReport, Tally};
 use super::strays::Claims;
-use super::stretch::{Terms, Walk, Walked, broken_link};
+use super::stretch::{Terms, Walk, Walked};
 use super::{Archive, Selection};
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::ShardId;
@@ -187,7 +188,7 @@ fn walk_all(
 struct Whole {
     report: Report,
     claimed: HashSet<String>,
-    holes: BTreeMap<ShardId, Vec<super::stretch::Hole>>,
+    holes: BTreeMap<ShardId, Vec<Hole>>,
     lineage: lineage::Lineage,
 }
 

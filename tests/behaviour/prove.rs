@@ -99,10 +99,8 @@ fn a_copied_folder_is_proved_and_read_like_the_bucket() {
 fn a_ledger_that_was_cut_at_its_end_is_known_to_the_checkpoint() {
     let (scene, setting, archive) = archived("cut");
     let folder = archive.ledgers.keys().next().unwrap().clone();
-    let newest = aws::keys(&scene.bucket, "")
-        .into_iter()
-        .filter(|key| key.contains(&format!("_ledger/{folder}/")))
-        .next_back();
+    let of_it = format!("_ledger/{folder}/");
+    let newest = aws::keys(&scene.bucket, "").into_iter().rfind(|key| key.contains(&of_it));
     let newest = newest.expect("a ledger");
     aws::remove(&scene.bucket, &newest);
     let bad = run(&setting, "verify", &[]);
