@@ -44,7 +44,7 @@ fn generated() -> BTreeMap<String, String> {
     }
     files.insert("debian/man/kinesis-keeper.toml.5".to_owned(), config_page());
     for (shell, name) in [
-        (Shell::Bash, "kinesis-keeper.bash"),
+        (Shell::Bash, "kinesis-keeper"),
         (Shell::Zsh, "_kinesis-keeper"),
         (Shell::Fish, "kinesis-keeper.fish"),
     ] {
