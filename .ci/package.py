@@ -261,7 +261,8 @@ def upgraded(aws, keeper):
     """The upgrade's postinst asks systemd, in whose place this script stands, to restart what runs."""
     say("upgrade while it runs")
     asked = ROOT / "asked"
-    shim = ROOT / "usr/local/bin/systemctl"
+    # apt looks for programs in the system's folders only.
+    shim = ROOT / "usr/bin/systemctl"
     shim.write_text('#!/bin/sh\necho "$@" >>/asked\n')
     shim.chmod(0o755)
     (ROOT / "run/systemd/system").mkdir(parents=True, exist_ok=True)
