@@ -33,7 +33,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const ROLE: &str = "KEEPER_BENCH_ROLE";
 /// Rounds of each contender; the best counts.
 const ROUNDS: usize = 3;
-const SIZES: [(usize, usize); 2] = [(250, 200_000), (1_000, 100_000)];
+const SIZES: [(usize, usize); 2] = [(250, 100_000), (1_000, 50_000)];
 
 fn main() -> Outcome<()> {
     match std::env::var(ROLE).as_deref() {
