@@ -108,7 +108,8 @@ impl ShardWorker {
         } else if for_operator {
             // Each answer has another request id: not said anew every half minute for that.
             if self.read_backoff.failures() % REMIND_EVERY == 1 {
-                tracing::error!(shard = %self.setup.shard.id, kind = kind.as_str(), "{error}");
+                let (shard, kind) = (&self.setup.shard.id, kind.as_str());
+                tracing::error!(%shard, kind, "the shard cannot be read until this is mended: {error}");
             }
             self.troubles.reading = Some(error.to_string());
         } else {
