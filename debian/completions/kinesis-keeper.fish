@@ -27,4 +27,45 @@ end
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -s h -l help -d 'Print help'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -s V -l version -d 'Print version'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "run" -d 'Archive a stream, in the foreground, until a signal ends it'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "verify" -d 'Prove the archive: every object, every ledger entry, nothing missing, nothing more'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "read" -d 'Write archived records to standard output'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "put" -d 'Put lines of files or standard input into a stream'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand run" -s h -l help -d 'Print help'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l from -d 'From this time on: RFC 3339, a date (UTC), or an age such as 2h' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l to -d 'Before this time: RFC 3339, a date (UTC), or an age such as 2h' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l shard -d 'This shard alone, such as shardId-000000000000' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l dir -d 'A copy of the archive in this folder, in place of the bucket; keys are paths below it' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l at-once -d 'Objects that are read at the same time' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l json -d 'The report as JSON'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l from -d 'From this time on: RFC 3339, a date (UTC), or an age such as 2h' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l to -d 'Before this time: RFC 3339, a date (UTC), or an age such as 2h' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l shard -d 'This shard alone, such as shardId-000000000000' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l partition-key -d 'Records with this partition key alone' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l dir -d 'A copy of the archive in this folder, in place of the bucket; keys are paths below it' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l at-once -d 'Objects (with --merge: of each shard one) that are read at the same time' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l all -d 'Also KPL aggregates of which a part lies outside its shard: their producer sent them again elsewhere'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l merge -d 'By arrival over all shards (children after their parents), and not shard by shard'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l payload -d 'The payloads alone, each followed by a line feed'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l null -d 'Payloads are followed by a NUL byte'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l length-prefixed -d 'Payloads are preceded by their length, four bytes, the highest first'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -s h -l help -d 'Print help'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l partition-key-field -d 'The partition key is a text field of the record, which is JSON; `user.id` is a field below a field' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l partition-key -d 'The partition key of every record' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l dead-letter -d 'Append records that can\'t be put to this file, which `put --envelope` takes again' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l resume -d 'Remember in this file how much of the input is done, and go on there' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l skip -d 'Pass over the first lines of the input' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l rate -d 'The most records a second, over all shards' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l buffer-time -d 'How long a record may wait for others to share its request' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l in-flight -d 'Requests under way at once' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l give-up-after -d 'How long a record is tried before it is given up' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l create -d 'Make the stream with so many shards if there is none' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l region -d 'The region; otherwise as the environment or the profile says' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l endpoint-url -d 'Another Kinesis than AWS\'s' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l profile -d 'A profile of the shared AWS configuration' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l null -d 'Records end with a NUL byte in place of a line feed'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l envelope -d 'Each line is a record in the archive\'s form, with its own key'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l ordered -d 'Keep the order of records with one partition key (one of a key is under way at a time)'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l aggregate -d 'Pack small records into KPL aggregates'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l json -d 'The summary as JSON on standard output'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -s h -l help -d 'Print help'
