@@ -27,6 +27,9 @@ pub(super) struct Chain {
     /// The last entry's hash; `None` where it could not be read.
     pub(super) entry_sha256: Option<String>,
     pub(super) position: Position,
+    /// The position before the last entry, if that is a batch whose object is not there: it may have
+    /// been a void that has expired, and then a `lost` gap begins there.
+    pub(super) unless_lost: Option<Position>,
     pub(super) hour: Option<Hour>,
     /// The last entry's object is void: a `lost` gap must follow.
     pub(super) void: bool,
@@ -54,6 +57,7 @@ pub(super) fn chain_before(terms: &Terms<'_>, ledger: &LedgerAt, index: usize) -
         serial: None,
         entry_sha256: Some(String::new()),
         position: Position::Start,
+        unless_lost: None,
         hour: None,
         void: false,
         object: None,
@@ -84,6 +88,8 @@ pub(super) fn chain_before(terms: &Terms<'_>, ledger: &LedgerAt, index: usize) -
         if let Body::Batch(batch) = &entry.body {
             chain.hour = Some(batch.hour);
             let head = terms.archive.store.head(&batch.key, terms.stop)?;
+            // What lies before the batch was not walked: any gap may follow it.
+            chain.unless_lost = head.is_none().then_some(Position::Start);
             if head.is_some_and(|head| head.meta("keeper-void").is_some() || head.size == EMPTY_GZIP) {
                 chain.void = ledger.serials.get(index.wrapping_sub(1)) == Some(&entry.serial);
                 continue;

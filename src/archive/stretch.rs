@@ -170,6 +170,10 @@ impl<'a> Walk<'a> {
             }
             Some(_) | None => self.walked.faults.append(&mut self.unconfirmed),
         }
+        let lost = matches!(&read.entry.body, Body::Gap(gap) if gap.why == GapCause::Lost);
+        if let Some(position) = self.chain.unless_lost.take().filter(|_| lost) {
+            self.chain.position = position;
+        }
         if let Err(why) = self.in_place(read) {
             self.fault(FaultKind::EntryMisplaced, key.clone(), why);
         }
@@ -185,7 +189,6 @@ impl<'a> Walk<'a> {
             }
             Body::End(end) => self.walked.end = Some((end.clone(), read.entry.written_at)),
         }
-        let lost = matches!(&read.entry.body, Body::Gap(gap) if gap.why == GapCause::Lost);
         if void && !lost {
             self.fault(
                 FaultKind::EntryMisplaced,
@@ -283,6 +286,9 @@ impl<'a> Walk<'a> {
             object_sha256: object.clone(),
             records: batch.records,
         });
+        if object.is_none() && !self.chain.void {
+            self.chain.unless_lost = Some(self.chain.position.clone());
+        }
         self.chain.object = object.map(|sha256| (batch.key.clone(), sha256));
         self.chain.hour = Some(batch.hour);
         Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kinesis_keeper::archive::fault::{Fault, FaultKind};
 use kinesis_keeper::archive::verify::{Options, verify};
 use kinesis_keeper::archive::{Archive, Selection};
 use kinesis_keeper::stop::Stop;
@@ -25,8 +26,11 @@ pub fn check(driver: &Driver) -> Result<(), String> {
     };
     let report =
         verify(&archive, &options, |_| (), &|_| (), &Stop::new()).map_err(|error| error.to_string())?;
-    match report.faults.first() {
+    // Of a deleted stream only the writer's own spool can complete an entry; `verify` rightly names it.
+    let deleted = driver.stream.history().iter().any(|shard| shard.deleted.is_some());
+    let known = |fault: &&Fault| deleted && fault.kind == FaultKind::ObjectMissing;
+    match report.faults.iter().find(|fault| !known(fault)) {
         None => Ok(()),
-        Some(fault) => Err(format!("verify finds {} faults, the first: {fault:?}", report.faults.len())),
+        Some(fault) => Err(format!("verify finds {} faults, one of them: {fault:?}", report.faults.len())),
     }
 }
