@@ -273,6 +273,8 @@ pub struct Head {
     pub stored: Stored,
     /// Its length in bytes.
     pub size: u64,
+    /// When it came to lie there, by the store's clock; `None` if the store does not say.
+    pub modified: Option<Timestamp>,
     /// Its user metadata, lower-case keys without prefix.
     pub metadata: Vec<(String, String)>,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::timestamp::Timestamp;
-use crate::ports::{Attributes, Body, Clock, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored};
+use crate::ports::{Attributes, Body, Clock, Head, ObjectStore, Put, StoreError, StoreErrorKind};
 use crate::stop::Stop;
 
 /// A folder that holds what lies in a bucket, under the same names.
@@ -89,7 +89,7 @@ impl ObjectStore for Folder {
     fn head(&self, key: &str, _: &Stop) -> Result<Option<Head>, StoreError> {
         let file = found("HeadObject", key, fs::metadata(self.path(key)))?;
         let file = file.filter(fs::Metadata::is_file);
-        Ok(file.map(|file| Head { stored: Stored::default(), size: file.len(), metadata: Vec::new() }))
+        Ok(file.map(|file| Head { size: file.len(), ..Head::default() }))
     }
 
     fn get(&self, key: &str, _: &Stop) -> Result<Option<Vec<u8>>, StoreError> {

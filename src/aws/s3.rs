@@ -226,6 +226,7 @@ impl ObjectStore for S3Store {
             Ok(output) => Ok(Some(Head {
                 stored: stored(output.e_tag, output.version_id),
                 size: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
+                modified: output.last_modified.map(|time| Timestamp::from_seconds(time.secs())),
                 metadata: sorted(output.metadata.unwrap_or_default()),
             })),
             Err(failed) if failed.0.status() == Some(404) && failed.0.code != "NoSuchBucket" => Ok(None),

@@ -109,10 +109,11 @@ impl ShardWorker {
         let to = first.map_or(served, |first| first.arrival);
         let body = Body::Gap(GapBody {
             after: archived.known.last_record.clone(),
-            resumes_at,
             why: GapCause::Lost,
-            // What is missing then lies behind our own records, and is found when they are put.
-            certain: !holds_first,
+            // What is missing then lies behind our own records, and is found when they are put; and where
+            // the next batch ends the gap, it may be the writer's own, with all of them.
+            certain: !holds_first && resumes_at.is_some(),
+            resumes_at,
             from: batch.first_arrival.min(to),
             to,
         });

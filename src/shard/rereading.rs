@@ -96,8 +96,11 @@ impl ShardWorker {
             return Err(self
                 .busy("the bucket's lifecycle rules are not known yet", self.ledger.key(settling.serial())));
         };
-        let age = self.ports.clock.now().since(settling.stored.entry.written_at);
-        Ok(expiry.is_some_and(|expiry| age >= expiry))
+        let Some(expiry) = *expiry else { return Ok(false) };
+        // An entry may land long after it was written, and its object is never older than the entry.
+        let entry = self.ports.store.head(&self.ledger.key(settling.serial()), &self.stop)?;
+        let landed = entry.and_then(|head| head.modified).unwrap_or(settling.stored.entry.written_at);
+        Ok(self.ports.clock.now().since(landed) >= expiry)
     }
 
     /// Whether the delivery waits for another keeper to complete its entry.

@@ -103,6 +103,12 @@ impl MemoryBucket {
         self.state().objects.get(key).map(|(_, object)| Arc::clone(object))
     }
 
+    /// An object and when it came to lie there.
+    pub fn get_with_time(&self, key: &str) -> Option<(Timestamp, Arc<StoredObject>)> {
+        self.settle();
+        self.state().objects.get(key).map(|(at, object)| (*at, Arc::clone(object)))
+    }
+
     /// All keys that begin with `prefix`, in order.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         self.settle();

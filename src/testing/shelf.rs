@@ -74,6 +74,7 @@ impl ObjectStore for Shelf {
         Ok(self.objects().get(key).map(|object| Head {
             stored: Stored::default(),
             size: object.bytes.len() as u64,
+            modified: Some(self.now),
             metadata: object.metadata.clone(),
         }))
     }

@@ -130,9 +130,10 @@ impl ObjectStore for MemoryStore {
 
     fn head(&self, key: &str, _stop: &Stop) -> Result<Option<Head>, StoreError> {
         let head = self.answer("HeadObject", key, || {
-            Ok(self.bucket.get(key).map(|object| Head {
+            Ok(self.bucket.get_with_time(key).map(|(stored_at, object)| Head {
                 stored: Stored { etag: etag(&object), version_id: None },
                 size: object.bytes.len() as u64,
+                modified: Some(stored_at),
                 metadata: object.metadata.clone(),
             }))
         });
