@@ -11,6 +11,9 @@ use crate::retry::jitter;
 /// thread, however often, makes it look no more than twenty times a second.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
 
+/// GetRecords gives 10 MiB at most; what comes near that counts as full.
+const FULL_REPLY: u64 = 8 << 20;
+
 /// Between two tries of what only the operator can mend, at least.
 const FOR_OPERATOR: Duration = Duration::from_secs(5);
 
@@ -42,7 +45,9 @@ impl ShardWorker {
         let pacing = self.setup.settings.pacing;
         let price = Duration::from_secs_f64(bytes as f64 / pacing.bytes_per_second.max(1) as f64);
         let turn = pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64());
-        asked + turn.max(price)
+        // A full reply must be paid from its end on: AWS refuses calls in the five seconds after it.
+        let from = if bytes >= FULL_REPLY { self.monotonic() } else { asked };
+        (asked + turn).max(from + price)
     }
 
     /// A subscription has nothing now. The next look is due at once (the shard is not stuck), and
