@@ -3,7 +3,6 @@
 //! Owns what can be known from entries that follow each other and their objects. Stretches are walked
 //! side by side; where two meet, and what lies beside the ledgers, is [`verify`](super::verify)'s.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::model::batch::{Compression, Format};
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
 use crate::model::sequence::Position;
-use crate::model::timestamp::{Hour, Timestamp};
+use crate::model::timestamp::Timestamp;
 use crate::ports::StoreError;
 use crate::stop::Stop;
 
@@ -38,16 +37,6 @@ pub(super) struct Terms<'a> {
     pub(super) progress: &'a (dyn Fn(&Tally) + Sync),
 }
 
-/// One batch's part in its hour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HourFact {
-    pub(super) serial: u64,
-    pub(super) entry_sha256: String,
-    /// The object's hash, where it was read and is right.
-    pub(super) object_sha256: Option<String>,
-    pub(super) records: u64,
-}
-
 /// What walking a stretch told.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
@@ -56,7 +45,6 @@ pub(super) struct Walked {
     pub(super) begin: Option<(BeginBody, Timestamp)>,
     pub(super) end: Option<(EndBody, Timestamp)>,
     pub(super) gaps: Vec<(String, GapBody)>,
-    pub(super) hours: BTreeMap<Hour, Vec<HourFact>>,
     pub(super) holes: Vec<Hole>,
     /// The keys of all objects that are claimed.
     pub(super) claimed: Vec<String>,
@@ -66,8 +54,11 @@ pub(super) struct Walked {
     pub(super) last_object: Option<(String, String)>,
     /// The newest entry: its serial and hash.
     pub(super) newest: Option<(u64, String)>,
-    /// Up to where the ledger leads.
-    pub(super) position: Option<Position>,
+    /// Faults of the last entry's object: they count unless the next stretch begins with an entry
+    /// that says that this one was altered.
+    pub(super) unconfirmed: Vec<Fault>,
+    /// The first entry says that the one before it, in an earlier stretch, is not what it was.
+    pub(super) predecessor_altered: bool,
 }
 
 pub(super) struct Walk<'a> {
@@ -87,22 +78,29 @@ impl<'a> Walk<'a> {
         indices: Range<usize>,
     ) -> Result<Walked, StoreError> {
         let chain = chain_before(terms, ledger, indices.start)?;
+        let last = ledger.serials[indices.clone()].last().copied();
         let mut walk = Self { terms, ledger, chain, walked: Walked::default(), unconfirmed: Vec::new() };
         for &serial in &ledger.serials[indices] {
             if terms.stop.reason().is_some() {
                 break;
             }
             let before = walk.walked.tally;
-            walk.serial(serial)?;
+            match walk.serial(serial) {
+                Err(_) if terms.stop.reason().is_some() => break,
+                walked => walked?,
+            }
             (terms.progress)(&walk.walked.tally.since(&before));
         }
-        walk.walked.faults.append(&mut walk.unconfirmed);
+        if walk.chain.serial != last {
+            // Cut short: what the next stretch says of the last object would be held against another.
+            walk.chain.object = None;
+        }
+        walk.walked.unconfirmed = walk.unconfirmed;
         if let Some(after) = walk.chain.hole.take() {
             walk.walked.holes.push(Hole { after, before: None });
         }
         walk.walked.last_object = walk.chain.object;
         walk.walked.newest = walk.chain.serial.zip(walk.chain.entry_sha256);
-        walk.walked.position = Some(walk.chain.position);
         Ok(walk.walked)
     }
 
@@ -163,6 +161,7 @@ impl<'a> Walk<'a> {
                     read.entry.previous_entry_sha256
                 );
                 let altered = self.ledger.key(serial - 1);
+                self.walked.predecessor_altered = self.walked.tally.entries == 1;
                 // What its object was held against cannot be believed.
                 self.unconfirmed.clear();
                 self.fault(FaultKind::EntryAltered, altered, told);
@@ -280,12 +279,6 @@ impl<'a> Walk<'a> {
         }
         self.chain.first_batch = false;
         let object = self.object(read, batch)?;
-        self.walked.hours.entry(batch.hour).or_default().push(HourFact {
-            serial,
-            entry_sha256: read.sha256.clone(),
-            object_sha256: object.clone(),
-            records: batch.records,
-        });
         if object.is_none() && !self.chain.void {
             self.chain.unless_lost = Some(self.chain.position.clone());
         }

@@ -19,7 +19,7 @@ use crate::model::sequence::SequenceNumber;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{StoreError, StoreErrorKind};
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 
 mod lineage;
 
@@ -89,17 +89,10 @@ pub fn verify(
     for (index, stretches) in walked {
         whole.ledger(&ledgers[index], stretches);
     }
-    whole.known(archive, &ledgers, options, stop)?;
-    if options.selection == Selection::default() {
-        whole.report.faults.append(&mut lineage::faults(&whole.lineage, now, options.on_its_way));
+    match whole.beside_the_ledgers(archive, &ledgers, options, now, stop) {
+        Err(error) if stop.reason().is_none() => return Err(error),
+        Ok(()) | Err(_) => {}
     }
-    let claims = Claims {
-        ledgers: &ledgers,
-        keys: std::mem::take(&mut whole.claimed),
-        holes: std::mem::take(&mut whole.holes),
-        selection: &options.selection,
-    };
-    whole.report.faults.append(&mut claims.strays(archive, stop)?);
     let mut report = whole.report;
     report.faults.sort_unstable_by(|a, b| (&a.key, a.kind, &a.reason).cmp(&(&b.key, b.kind, &b.reason)));
     report.faults.dedup();
@@ -154,16 +147,17 @@ fn walk_all(
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((index, indices)) = job else { return };
             let first = indices.start;
-            match Walk::stretch(terms, &ledgers[index], indices) {
-                Ok(walked) => {
-                    done.lock().unwrap_or_else(PoisonError::into_inner).insert((index, first), walked);
-                }
+            let walked = match Walk::stretch(terms, &ledgers[index], indices) {
+                // Cut short: in its place stands that nothing is known of it.
+                Err(_) if terms.stop.reason().is_some() => Walked::default(),
+                Ok(walked) => walked,
                 Err(error) => {
                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     jobs.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     return;
                 }
-            }
+            };
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert((index, first), walked);
         }
     };
     thread::scope(|scope| {
@@ -171,9 +165,7 @@ fn walk_all(
             scope.spawn(work);
         }
     });
-    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner)
-        && terms.stop.reason() != Some(StopReason::Abandoned)
-    {
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
     let mut by_ledger: BTreeMap<usize, Vec<Walked>> = BTreeMap::new();
@@ -193,6 +185,32 @@ struct Whole {
 }
 
 impl Whole {
+    /// What shows only in the whole: nothing of it is known while a part was not walked.
+    fn beside_the_ledgers(
+        &mut self,
+        archive: &Archive,
+        ledgers: &[LedgerAt],
+        options: &Options,
+        now: Timestamp,
+        stop: &Stop,
+    ) -> Result<(), StoreError> {
+        if stop.reason().is_some() {
+            return Ok(());
+        }
+        self.known(archive, ledgers, options, stop)?;
+        if options.selection == Selection::default() {
+            self.report.faults.append(&mut lineage::faults(&self.lineage, now, options.on_its_way));
+        }
+        let claims = Claims {
+            ledgers,
+            keys: std::mem::take(&mut self.claimed),
+            holes: std::mem::take(&mut self.holes),
+            selection: &options.selection,
+        };
+        self.report.faults.append(&mut claims.strays(archive, stop)?);
+        Ok(())
+    }
+
     /// Joins the stretches of a ledger.
     fn ledger(&mut self, ledger: &LedgerAt, stretches: Vec<Walked>) {
         let created = Timestamp::from_seconds(ledger.created);
@@ -206,9 +224,17 @@ impl Whole {
         };
         let mut object: Option<(String, String)> = None;
         let mut faults = Vec::new();
+        let mut unconfirmed = Vec::new();
         for walked in stretches {
             shard.tally.add(&walked.tally);
+            if walked.predecessor_altered {
+                // What its object was held against cannot be believed.
+                unconfirmed.clear();
+                object = None;
+            }
+            faults.append(&mut unconfirmed);
             faults.extend(walked.faults);
+            unconfirmed = walked.unconfirmed;
             if let Some(link) = &walked.first_link {
                 let serial = walked.newest.as_ref().map_or(0, |(serial, _)| *serial);
                 faults.extend(broken_link(object.as_ref(), link, serial));
@@ -233,6 +259,7 @@ impl Whole {
             self.holes.entry(ledger.shard.clone()).or_default().extend(walked.holes);
             self.claimed.extend(walked.claimed);
         }
+        faults.append(&mut unconfirmed);
         shard.faults = faults.len() as u64;
         self.report.total.add(&shard.tally);
         self.report.faults.append(&mut faults);

@@ -124,6 +124,43 @@ fn each_damage_of_a_ledger_is_named_and_nothing_else() {
     assert!(child_gone.iter().any(|(kind, _)| *kind == LineageBroken), "{child_gone:?}");
 }
 
+/// An altered entry at the end of a stretch, whose witness is the first entry of the next.
+#[test]
+fn an_entry_altered_where_two_stretches_meet_is_named_once() {
+    for serial in [STRETCH as u64 - 1, STRETCH as u64] {
+        let altered = faults(|shelf| {
+            let mut objects = shelf.objects();
+            let object = objects.get_mut(&entry_key(serial)).unwrap();
+            let text = String::from_utf8(object.bytes.clone()).unwrap();
+            object.bytes = text.replace("\"records\":10", "\"records\":11").into_bytes();
+        });
+        assert_eq!(altered, [(EntryAltered, entry_key(serial))]);
+    }
+}
+
+/// Stopped after so many entries, the report says so, and calls nothing a fault that it did not look at.
+#[test]
+fn an_interrupted_run_reports_no_faults_of_what_it_did_not_look_at() {
+    let shelf = good();
+    let known = known(&shelf);
+    let store: Arc<dyn ObjectStore> = Arc::clone(&shelf) as Arc<dyn ObjectStore>;
+    let archive = Archive { store, keys: keys(), has_metadata: true };
+    for entries in [1, 30, 63, 64, 65, 150] {
+        let stop = Stop::new();
+        let walked = std::sync::atomic::AtomicU64::new(0);
+        let progress = |more: &Tally| {
+            let before = walked.fetch_add(more.entries, std::sync::atomic::Ordering::Relaxed);
+            if before + more.entries >= entries {
+                stop.stop(crate::stop::StopReason::Requested);
+            }
+        };
+        let options =
+            Options { selection: Selection::default(), at_once: 4, known: known.clone(), on_its_way: HOUR };
+        let report = verify(&archive, &options, |_| (), &progress, &stop).unwrap();
+        assert_eq!((report.interrupted, report.faults), (true, vec![]), "after {entries}");
+    }
+}
+
 #[test]
 fn a_range_is_proved_without_the_rest() {
     let shelf = good();
