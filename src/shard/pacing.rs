@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::setup::Pacing;
 use super::worker::{Activity, ShardWorker};
 use crate::model::metric::{Counter, Gauge, Service};
 use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
@@ -23,6 +24,31 @@ const LONG_THROTTLED: u32 = 5;
 /// Of so many failures in a row that only the operator can mend, one is logged.
 const REMIND_EVERY: u32 = 20;
 
+/// A call of GetRecords that was answered; instants are monotonic.
+struct Call {
+    asked: Duration,
+    answered: Duration,
+    bytes: u64,
+}
+
+impl Pacing {
+    /// When a call is paid for. Counted from its beginning: Kinesis counts calls and bytes a second,
+    /// however long an answer takes.
+    fn paid_at(&self, call: &Call, random: &mut fastrand::Rng) -> Duration {
+        let price = Duration::from_secs_f64(call.bytes as f64 / self.bytes_per_second.max(1) as f64);
+        let turn = self.behind + self.behind.mul_f64(0.1 * random.f64());
+        // A full reply must be paid from its end on: AWS refuses calls in the five seconds after it.
+        let from = if call.bytes >= FULL_REPLY { call.answered } else { call.asked };
+        (call.asked + turn).max(from + price)
+    }
+
+    /// When the main reading may ask again.
+    fn next_call(&self, call: &Call, caught_up: bool, random: &mut fastrand::Rng) -> Duration {
+        let paid = self.paid_at(call, random);
+        if caught_up { paid.max(call.answered + jitter(self.caught_up, random)) } else { paid }
+    }
+}
+
 impl ShardWorker {
     /// When the next call may be made after this reply.
     pub(super) fn pace(&mut self, reply: &Reply) {
@@ -31,23 +57,15 @@ impl ShardWorker {
             self.read_due = self.monotonic();
             return;
         }
-        let paid = self.paid_at(self.read_asked, reply.bytes);
-        self.read_due = if reply.millis_behind_latest == 0 {
-            paid.max(self.monotonic() + jitter(self.setup.settings.pacing.caught_up, &mut self.random))
-        } else {
-            paid
-        };
+        let call = Call { asked: self.read_asked, answered: self.monotonic(), bytes: reply.bytes };
+        let caught_up = reply.millis_behind_latest == 0;
+        self.read_due = self.setup.settings.pacing.next_call(&call, caught_up, &mut self.random);
     }
 
-    /// When a call that began at `asked` and brought so many bytes is paid for. Counted from its
-    /// beginning: Kinesis counts calls and bytes a second, however long an answer takes.
+    /// When a call beside the main reading, that began at `asked` and brought so many bytes, is paid for.
     pub(super) fn paid_at(&mut self, asked: Duration, bytes: u64) -> Duration {
-        let pacing = self.setup.settings.pacing;
-        let price = Duration::from_secs_f64(bytes as f64 / pacing.bytes_per_second.max(1) as f64);
-        let turn = pacing.behind + pacing.behind.mul_f64(0.1 * self.random.f64());
-        // A full reply must be paid from its end on: AWS refuses calls in the five seconds after it.
-        let from = if bytes >= FULL_REPLY { self.monotonic() } else { asked };
-        (asked + turn).max(from + price)
+        let call = Call { asked, answered: self.monotonic(), bytes };
+        self.setup.settings.pacing.paid_at(&call, &mut self.random)
     }
 
     /// A subscription has nothing now. The next look is due at once (the shard is not stuck), and
@@ -145,5 +163,46 @@ impl ShardWorker {
             tracing::warn!(shard = %self.setup.shard.id, "{told}");
         }
         self.troubles.reading = Some(told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// The pauses that a thousand seeds give after a call that took `took` milliseconds.
+    fn waits(took: u64, bytes: u64, caught_up: bool) -> impl Iterator<Item = Duration> {
+        let asked = Duration::from_secs(100);
+        (0..1000).map(move |seed| {
+            let call = Call { asked, answered: asked + Duration::from_millis(took), bytes };
+            Pacing::default().next_call(&call, caught_up, &mut fastrand::Rng::with_seed(seed)) - asked
+        })
+    }
+
+    #[test]
+    fn no_more_than_five_calls_a_second_and_no_less_than_four_while_behind() {
+        for took in [0, 50, 199] {
+            assert!(waits(took, 1000, false).all(|wait| (200..=220).contains(&wait.as_millis())));
+        }
+    }
+
+    #[test]
+    fn a_reply_costs_its_bytes_at_two_mebibytes_a_second() {
+        assert!(waits(10, 3 * MIB, false).all(|wait| wait == Duration::from_millis(1500)));
+        assert!(waits(1400, 3 * MIB, false).all(|wait| wait == Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_full_reply_is_paid_from_its_end_on() {
+        assert!(waits(700, 10 * MIB, false).all(|wait| wait == Duration::from_millis(5700)));
+    }
+
+    #[test]
+    fn caught_up_the_next_look_comes_within_the_poll_time_and_not_sooner_than_half_of_it() {
+        assert!(waits(20, 0, true).all(|wait| (520..=1020).contains(&wait.as_millis())));
+        // What is dear is paid for first all the same.
+        assert!(waits(20, 4 * MIB, true).all(|wait| wait == Duration::from_secs(2)));
     }
 }

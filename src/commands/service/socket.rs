@@ -1,7 +1,8 @@
 //! The service manager's notify socket, as sd_notify(3) describes it.
 //!
 //! Owns how a message is sent: a datagram, never waited for. Both kinds of address are understood, a
-//! path and an abstract name (`@…`), which container engines hand in.
+//! path and an abstract name (`@…`), which container engines hand in. Ours and not the `sd-notify`
+//! crate's, whose send waits without end for a service manager that has stopped reading.
 
 use std::ffi::OsStr;
 use std::io;
