@@ -17,7 +17,9 @@ pub use disk::{CheckpointStore, Disk, FileInfo};
 pub use meter::{Meter, MetricSink, PushError, ShardState, Standing};
 pub use notifier::{Notifier, NotifyError};
 pub use probe::{CrashPoint, NoProbe, Probe};
-pub use store::{Attributes, Body, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored};
+pub use store::{
+    Attributes, Body, Head, MendableStore, ObjectStore, Put, StoreError, StoreErrorKind, Stored, Version,
+};
 pub use stream::{IteratorStart, KmsTrouble, Received, Reply, Served, Stream, StreamError, StreamErrorKind};
 
 use crate::model::timestamp::Timestamp;

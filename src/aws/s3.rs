@@ -26,6 +26,7 @@ use crate::ports::{
 use crate::stop::Stop;
 
 mod body;
+mod mend;
 mod put;
 
 /// HEAD, a page of a listing, a ledger entry: kilobytes, with the SDK's three tries.
@@ -94,6 +95,7 @@ impl S3Store {
                 "s3:GetObject, and s3:ListBucket on the bucket so that a missing object is a 404".to_owned()
             }
             "ListObjectsV2" | "HeadBucket" => "s3:ListBucket".to_owned(),
+            "ListObjectVersions" => "s3:ListBucketVersions".to_owned(),
             "GetBucketLifecycleConfiguration" => "s3:GetLifecycleConfiguration".to_owned(),
             other => format!("s3:{other}"),
         };
@@ -148,19 +150,37 @@ impl S3Store {
     /// GET, up to the headers; `None` where nothing is.
     fn fetch(
         &self,
-        key: &str,
+        (key, version): (&str, Option<&str>),
         config: config::Builder,
         until: Until,
         stop: &Stop,
     ) -> Result<Option<(ByteStream, Option<i64>)>, StoreError> {
         let request = self.client.get_object().bucket(&self.settings.bucket).key(key);
+        let request = request.set_version_id(version.map(str::to_owned));
         let request = request.set_expected_bucket_owner(self.owner());
         let sending = request.customize().config_override(config).send();
         match self.call(("GetObject", key), (SMALL_DEADLINE, until), stop, sending) {
             Ok(output) => Ok(Some((output.body, output.content_length))),
-            Err(failed) if failed.0.code == "NoSuchKey" => Ok(None),
+            Err(failed) if matches!(failed.0.code.as_str(), "NoSuchKey" | "NoSuchVersion") => Ok(None),
             Err(failed) => Err(failed.1),
         }
+    }
+
+    /// GET, of the newest or of one version; `None` where nothing is.
+    fn reader(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        stop: &Stop,
+    ) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+        // Who opens an object hashes it: the SDK's own check would do the same work twice.
+        let config =
+            limits(SMALL_DEADLINE).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        let content = self.fetch((key, version), config, Until::Stopped, stop)?;
+        Ok(content.map(|(content, _)| {
+            let reader = body::Reader::new(content, self.blocking.clone(), stop.clone());
+            Box::new(reader) as Box<dyn Read + Send>
+        }))
     }
 
     /// Every page of a listing, handed to `take`.
@@ -215,7 +235,7 @@ impl ObjectStore for S3Store {
         attributes: &Attributes,
         stop: &Stop,
     ) -> Result<Put, StoreError> {
-        self.put(key, body, attributes, stop)
+        self.put((key, put::Condition::Absent), body, attributes, stop)
     }
 
     fn head(&self, key: &str, stop: &Stop) -> Result<Option<Head>, StoreError> {
@@ -235,7 +255,8 @@ impl ObjectStore for S3Store {
     }
 
     fn get(&self, key: &str, stop: &Stop) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some((content, len)) = self.fetch(key, limits(SMALL_DEADLINE), Until::Abandoned, stop)? else {
+        let Some((content, len)) = self.fetch((key, None), limits(SMALL_DEADLINE), Until::Abandoned, stop)?
+        else {
             return Ok(None);
         };
         let error = |kind, message| StoreError { call: "GetObject", key: key.to_owned(), kind, message };
@@ -253,14 +274,7 @@ impl ObjectStore for S3Store {
     }
 
     fn open(&self, key: &str, stop: &Stop) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
-        // Who opens an object hashes it: the SDK's own check would do the same work twice.
-        let config =
-            limits(SMALL_DEADLINE).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        let content = self.fetch(key, config, Until::Stopped, stop)?;
-        Ok(content.map(|(content, _)| {
-            let reader = body::Reader::new(content, self.blocking.clone(), stop.clone());
-            Box::new(reader) as Box<dyn Read + Send>
-        }))
+        self.reader(key, None, stop)
     }
 
     fn list(&self, prefix: &str, start_after: Option<&str>, stop: &Stop) -> Result<Vec<String>, StoreError> {

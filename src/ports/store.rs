@@ -106,6 +106,41 @@ pub trait ObjectStore: Send + Sync {
     fn service_time(&self, stop: &Stop) -> Result<Timestamp, StoreError>;
 }
 
+/// A version of an object, in a bucket that keeps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its id.
+    pub id: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether it is what a plain GET gives.
+    pub is_latest: bool,
+}
+
+/// What repairing may do besides: put over what is damaged, and read what was there before.
+pub trait MendableStore: ObjectStore {
+    /// Puts over the object that was seen, with `If-Match` and its ETag; taken if another lies there by now.
+    fn put_over(
+        &self,
+        seen: &Stored,
+        key: &str,
+        body: Body<'_>,
+        attributes: &Attributes,
+        stop: &Stop,
+    ) -> Result<Put, StoreError>;
+
+    /// The versions of a key, newest first, without delete markers; one at most where the bucket keeps none.
+    fn versions(&self, key: &str, stop: &Stop) -> Result<Vec<Version>, StoreError>;
+
+    /// One version as a stream of bytes; `None` where it is not.
+    fn open_version(
+        &self,
+        key: &str,
+        version: &str,
+        stop: &Stop,
+    ) -> Result<Option<Box<dyn Read + Send>>, StoreError>;
+}
+
 /// Why a call to the object store failed, as far as the caller acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StoreErrorKind {

@@ -1,4 +1,4 @@
-//! Putting an object where none is, with all that is sent along: condition, checksum, encryption, lock.
+//! Putting an object where none is, or over one that was seen, with all that is sent along: condition, checksum, encryption, lock.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,11 +24,20 @@ const PUT_RATE: u64 = 1 << 20;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
+/// What must be true of a key for a put to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Condition<'a> {
+    /// Nothing is there.
+    Absent,
+    /// What lies there has this ETag.
+    Is(&'a str),
+}
+
 impl S3Store {
-    /// Puts an object where none is.
+    /// Puts an object where the condition holds.
     pub(super) fn put(
         &self,
-        key: &str,
+        (key, condition): (&str, Condition<'_>),
         body: Body<'_>,
         attributes: &Attributes,
         stop: &Stop,
@@ -43,7 +52,7 @@ impl S3Store {
         };
         let sending_it = Duration::from_secs(len / PUT_RATE);
         let deadline = PUT_BASE + sending_it;
-        let Some(request) = self.put_request(key, attributes) else {
+        let Some(request) = self.put_request(key, condition, attributes) else {
             let message = format!("`{}` is no hex SHA-256", attributes.sha256);
             return Err(StoreError { call: CALL, key: key.to_owned(), kind: StoreErrorKind::Other, message });
         };
@@ -94,14 +103,19 @@ impl S3Store {
     }
 
     /// Everything of a put but its body.
-    fn put_request(&self, key: &str, attributes: &Attributes) -> Option<PutObjectFluentBuilder> {
+    fn put_request(
+        &self,
+        key: &str,
+        condition: Condition<'_>,
+        attributes: &Attributes,
+    ) -> Option<PutObjectFluentBuilder> {
         let settings = &self.settings;
-        let mut request = self
-            .client
-            .put_object()
-            .bucket(&settings.bucket)
-            .key(key)
-            .if_none_match("*")
+        let request = self.client.put_object().bucket(&settings.bucket).key(key);
+        let request = match condition {
+            Condition::Absent => request.if_none_match("*"),
+            Condition::Is(etag) => request.if_match(format!("\"{etag}\"")),
+        };
+        let mut request = request
             .checksum_sha256(base64_of_hex(&attributes.sha256)?)
             .set_expected_bucket_owner(self.owner())
             .set_content_type(Some(attributes.content_type.to_owned()).filter(|text| !text.is_empty()));
