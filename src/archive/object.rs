@@ -6,6 +6,7 @@ use crate::codec::hash::Hasher;
 use crate::codec::{LineReader, ReadError, parse_line};
 use crate::model::batch::Content;
 use crate::model::ledger::{BatchBody, Entry};
+use crate::model::metadata::{self, Source};
 use crate::model::sequence::SequenceNumber;
 use crate::model::timestamp::Timestamp;
 use crate::ports::Head;
@@ -119,22 +120,13 @@ pub(super) fn against_entry(content: &Content, batch: &BatchBody) -> Result<(), 
 
 /// Why the metadata do not fit the object and its entry.
 pub(super) fn against_metadata(head: &Head, content: &Content, entry: &Entry) -> Result<(), String> {
-    let facts: [(&str, String); 13] = [
-        ("keeper-version", entry.version.to_string()),
-        ("keeper-stream", entry.stream.clone()),
-        ("keeper-stream-created", entry.stream_created.to_string()),
-        ("keeper-shard", entry.shard.to_string()),
-        ("keeper-serial", entry.serial.to_string()),
-        ("keeper-first-sequence-number", content.first_sequence_number.to_string()),
-        ("keeper-last-sequence-number", content.last_sequence_number.to_string()),
-        ("keeper-records", content.records.to_string()),
-        ("keeper-content-size", content.content_size.to_string()),
-        ("keeper-content-sha256", content.content_sha256.clone()),
-        ("keeper-sha256", content.sha256.clone()),
-        ("keeper-first-arrival", content.first_arrival.to_string()),
-        ("keeper-last-arrival", content.last_arrival.to_string()),
-    ];
-    for (name, expected) in facts {
+    let source = Source {
+        stream: &entry.stream,
+        created: entry.stream_created,
+        shard: &entry.shard,
+        serial: Some(entry.serial),
+    };
+    for (name, expected) in metadata::of(&source, content) {
         match head.meta(name) {
             Some(found) if found == expected => {}
             Some(found) => return Err(format!("{name} is {found}, not {expected}")),

@@ -8,6 +8,7 @@ use crate::ledger::{Ledger, Predecessor};
 use crate::model::batch::{Compression, Format, SealReason};
 use crate::model::key::{Keys, Layout, Prefix};
 use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, EndBody, GapBody, GapCause};
+use crate::model::metadata::{self, Source};
 use crate::model::record::ArchivedRecord;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{ShardId, StreamIdentity};
@@ -135,21 +136,9 @@ impl<'a> Scribe<'a> {
             sealed_by: SealReason::Age,
             previous_object_sha256,
         })));
-        let metadata = vec![
-            ("keeper-version", "1".to_owned()),
-            ("keeper-stream", "s".to_owned()),
-            ("keeper-stream-created", stream().created.to_string()),
-            ("keeper-shard", self.shard.to_string()),
-            ("keeper-serial", serial.to_string()),
-            ("keeper-first-sequence-number", content.first_sequence_number.to_string()),
-            ("keeper-last-sequence-number", content.last_sequence_number.to_string()),
-            ("keeper-records", content.records.to_string()),
-            ("keeper-content-size", content.content_size.to_string()),
-            ("keeper-content-sha256", content.content_sha256),
-            ("keeper-sha256", content.sha256.clone()),
-            ("keeper-first-arrival", content.first_arrival.to_string()),
-            ("keeper-last-arrival", content.last_arrival.to_string()),
-        ];
+        let source =
+            Source { stream: "s", created: stream().created, shard: &self.shard, serial: Some(serial) };
+        let metadata = metadata::of(&source, &content);
         let attributes =
             Attributes { content_type: "application/gzip", sha256: content.sha256, metadata, data: true };
         self.shelf

@@ -12,6 +12,7 @@ use super::fault::{Fault, FaultKind};
 use super::ledgers::{LedgerAt, ReadEntry};
 use super::object::{Examined, against_entry, against_metadata, examine};
 use super::report::Tally;
+use crate::codec::void;
 use crate::model::batch::{Compression, Format};
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
@@ -19,9 +20,6 @@ use crate::model::sequence::Position;
 use crate::model::timestamp::Timestamp;
 use crate::ports::StoreError;
 use crate::stop::Stop;
-
-/// The length of a void: a gzip file that holds nothing.
-pub(super) const EMPTY_GZIP: u64 = 20;
 
 /// What is the same for all stretches of a run.
 pub(super) struct Terms<'a> {
@@ -294,8 +292,7 @@ impl<'a> Walk<'a> {
             self.missing(read, batch);
             return Ok(None);
         };
-        let is_void =
-            if archive.has_metadata { head.meta("keeper-void").is_some() } else { head.size == EMPTY_GZIP };
+        let is_void = if archive.has_metadata { void::is_marked(&head) } else { void::is_void(&head, batch) };
         if is_void {
             self.walked.tally.voids += 1;
             self.chain.void = true;

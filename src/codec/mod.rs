@@ -9,6 +9,7 @@ mod line;
 mod member;
 mod parse;
 pub mod reader;
+pub mod void;
 pub mod writer;
 
 pub use aggregate::for_each_user_record;

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod key;
 pub mod ledger;
 pub mod manifest;
+pub mod metadata;
 pub mod metric;
 pub mod record;
 pub mod rules;

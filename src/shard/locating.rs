@@ -3,8 +3,10 @@
 use super::delivery::{Claim, Delivery, Trouble, Turn};
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
+use crate::codec::void;
 use crate::ledger::{Predecessor, StoredEntry};
 use crate::model::ledger::{BeginBody, Body};
+use crate::model::metadata;
 use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
 use crate::model::sequence::{Position, SequenceNumber};
@@ -112,8 +114,8 @@ impl ShardWorker {
         loop {
             if let Body::Batch(batch) = &entry.body {
                 let head = self.ports.store.head(&batch.key, &self.stop)?;
-                let is_void = head.as_ref().is_some_and(|head| head.meta("keeper-void").is_some());
-                let sha256 = head.and_then(|head| head.meta("keeper-sha256").map(str::to_owned));
+                let is_void = head.as_ref().is_some_and(void::is_marked);
+                let sha256 = head.and_then(|head| head.meta(metadata::SHA256).map(str::to_owned));
                 return Ok(LastBatch {
                     hour: Some(batch.hour),
                     object_sha256: sha256.filter(|_| !is_void).unwrap_or_default(),

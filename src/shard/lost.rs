@@ -8,15 +8,13 @@ use super::position::Archived;
 use super::rereading::Purpose;
 use super::setup::{Mode, Outcome};
 use super::worker::ShardWorker;
+use crate::codec::void;
 use crate::model::ledger::{BatchBody, Body, GapBody, GapCause};
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
 use crate::model::sequence::SequenceNumber;
 use crate::model::timestamp::Timestamp;
 use crate::ports::Body as PutBody;
-
-/// A gzip file that holds nothing: what every reader of a void sees.
-pub(super) const EMPTY_GZIP: [u8; 20] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 impl ShardWorker {
     /// The newest entry's object is void: looks for what can still be read after it.
@@ -84,7 +82,12 @@ impl ShardWorker {
             "an entry's object never came and its records are gone from the stream: it is voided, and a gap follows"
         );
         let attributes = self.void_attributes(&settling, batch);
-        self.ports.store.put_if_absent(&batch.key, PutBody::Bytes(&EMPTY_GZIP), &attributes, &self.stop)?;
+        self.ports.store.put_if_absent(
+            &batch.key,
+            PutBody::Bytes(void::of(batch)),
+            &attributes,
+            &self.stop,
+        )?;
         // Stored or taken: what lies there now is looked at again.
         Ok(Turn::to(Delivery::Settling(settling)))
     }

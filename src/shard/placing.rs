@@ -3,7 +3,9 @@
 use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
 use super::worker::ShardWorker;
 use crate::codec::reader::inspect;
+use crate::codec::void;
 use crate::model::ledger::{BatchBody, Body};
+use crate::model::metadata;
 use crate::model::metric::Counter;
 use crate::model::rules::Rule;
 use crate::model::sequence::Position;
@@ -74,15 +76,15 @@ impl ShardWorker {
         head: &Head,
         lines: Option<Lines>,
     ) -> Result<Turn, Trouble> {
-        if head.meta("keeper-void").is_some() && self.setup.settings.rules.hold(Rule::VoidIsGap) {
+        if void::is_marked(head) && self.setup.settings.rules.hold(Rule::VoidIsGap) {
             return Ok(Turn::to(Delivery::Recording(settling, Seen::Void)));
         }
-        let found = match (head.meta("keeper-content-sha256"), head.meta("keeper-sha256")) {
+        let found = match (head.meta(metadata::CONTENT_SHA256), head.meta(metadata::SHA256)) {
             (Some(content), Some(sha256)) => Found {
                 content_sha256: content.to_owned(),
                 sha256: sha256.to_owned(),
-                records: head.meta("keeper-records").and_then(|text| text.parse().ok()),
-                last: head.meta("keeper-last-sequence-number").map(str::to_owned),
+                records: head.meta(metadata::RECORDS).and_then(|text| text.parse().ok()),
+                last: head.meta(metadata::LAST_SEQUENCE_NUMBER).map(str::to_owned),
             },
             _ => self.hash_object(&batch.key)?,
         };

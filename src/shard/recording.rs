@@ -2,15 +2,16 @@
 //! copy; then the spool file goes.
 
 use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
-use super::lost::EMPTY_GZIP;
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
 use crate::codec::hash::sha256_hex;
 use crate::codec::reader::recut;
+use crate::codec::void;
 use crate::codec::writer::BatchWriter;
 use crate::model::batch::{Content, SealReason};
 use crate::model::ledger::{BatchBody, Body, FORMAT_VERSION};
 use crate::model::manifest::{About, BatchNotice, EndNotice, GapNotice, Notice, Origin};
+use crate::model::metadata::{self, Source};
 use crate::model::metric::Counter;
 use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
@@ -292,7 +293,7 @@ impl ShardWorker {
     }
 
     pub(super) fn void_attributes(&self, settling: &Settling, batch: &BatchBody) -> Attributes {
-        let sha256 = sha256_hex(&EMPTY_GZIP);
+        let sha256 = sha256_hex(void::of(batch));
         let content = Content {
             first_sequence_number: batch.first_sequence_number.clone(),
             last_sequence_number: batch.last_sequence_number.clone(),
@@ -301,33 +302,22 @@ impl ShardWorker {
             last_arrival: batch.last_arrival,
             content_size: 0,
             content_sha256: sha256_hex(b""),
-            size: EMPTY_GZIP.len() as u64,
+            size: void::of(batch).len() as u64,
             sha256: sha256.clone(),
         };
         let mut metadata = self.metadata(&content, Some(settling.serial()));
-        metadata.push(("keeper-void", "1".to_owned()));
+        metadata.push((metadata::VOID, "1".to_owned()));
         Attributes { content_type: "application/gzip", sha256, metadata, data: true }
     }
 
     fn metadata(&self, content: &Content, serial: Option<u64>) -> Vec<(&'static str, String)> {
-        let mut metadata = vec![
-            ("keeper-version", FORMAT_VERSION.to_string()),
-            ("keeper-stream", self.setup.stream.name.clone()),
-            ("keeper-stream-created", self.setup.stream.created.to_string()),
-            ("keeper-shard", self.setup.shard.id.to_string()),
-        ];
-        metadata.extend(serial.map(|serial| ("keeper-serial", serial.to_string())));
-        metadata.extend([
-            ("keeper-first-sequence-number", content.first_sequence_number.to_string()),
-            ("keeper-last-sequence-number", content.last_sequence_number.to_string()),
-            ("keeper-records", content.records.to_string()),
-            ("keeper-content-size", content.content_size.to_string()),
-            ("keeper-content-sha256", content.content_sha256.clone()),
-            ("keeper-sha256", content.sha256.clone()),
-            ("keeper-first-arrival", content.first_arrival.to_string()),
-            ("keeper-last-arrival", content.last_arrival.to_string()),
-        ]);
-        metadata
+        let source = Source {
+            stream: &self.setup.stream.name,
+            created: self.setup.stream.created,
+            shard: &self.setup.shard.id,
+            serial,
+        };
+        metadata::of(&source, content)
     }
 }
 

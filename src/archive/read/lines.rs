@@ -9,6 +9,7 @@ use super::{Query, ReadFailure, Remark};
 use crate::archive::Archive;
 use crate::archive::ledgers::LedgerAt;
 use crate::codec::hash::Hasher;
+use crate::codec::void::is_void;
 use crate::codec::{LineReader, LineRef, ReadError, parse_line};
 use crate::model::batch::{Compression, Format};
 use crate::model::ledger::{BatchBody, Body, Entry, GapBody};
@@ -97,7 +98,7 @@ impl Lines<'_> {
             return self.missing(entry, batch, send);
         };
         // A void holds nothing, and the gap after it tells so.
-        if head.meta("keeper-void").is_some() || head.size == crate::archive::stretch::EMPTY_GZIP {
+        if is_void(&head, batch) {
             return Ok(());
         }
         if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
