@@ -30,9 +30,18 @@ pub enum FaultKind {
     HourAltered,
     /// Shards of the lineage are not in the archive, or their hash keys do not cover the key space.
     LineageBroken,
+    /// The stream holds records that no batch claims.
+    RecordMissing,
+    /// The stream's records are not those that a batch claims.
+    RecordsDiffer,
 }
 
 impl FaultKind {
+    /// Whether a ledger entry is not there, or not what it was.
+    pub const fn is_of_an_entry(self) -> bool {
+        matches!(self, Self::EntryMissing | Self::EntryAltered | Self::EntryUnreadable | Self::LedgerCut)
+    }
+
     /// In a report, for people.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,6 +57,8 @@ impl FaultKind {
             Self::HourMissing => "hour missing",
             Self::HourAltered => "hour altered",
             Self::LineageBroken => "lineage broken",
+            Self::RecordMissing => "record missing",
+            Self::RecordsDiffer => "records differ",
         }
     }
 }

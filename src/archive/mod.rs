@@ -3,12 +3,17 @@
 //! Works from the ledgers alone: no state directory and no running keeper is needed. Writes nothing
 //! but what `repair` is told to put back.
 
+pub mod against;
+#[cfg(test)]
+mod canned;
 mod chain;
 pub mod fault;
 pub mod folder;
+mod held;
 mod ledgers;
 mod object;
 pub mod read;
+pub mod repair;
 pub mod report;
 #[cfg(test)]
 mod scribe;

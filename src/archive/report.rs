@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::against::Compared;
 use super::fault::Fault;
+use super::repair::{Outcome, Repair};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
 
@@ -94,12 +96,34 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// Whether the run was cut short: then what was not looked at is not proved.
     pub interrupted: bool,
+    /// What was held against the stream, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against_stream: Option<Compared>,
+    /// What became of the faults, if repairing was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<Vec<Repair>>,
+    /// The claims on objects that have a fault.
+    #[serde(skip)]
+    pub(super) broken: Vec<Broken>,
+    /// Keys of entries, and the hashes that somebody has seen.
+    #[serde(skip)]
+    pub(super) known: Vec<(String, String)>,
+}
+
+/// An object with a fault, and the entry that claims it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub(super) key: String,
+    pub(super) shard: ShardId,
+    pub(super) created: Timestamp,
+    pub(super) serial: u64,
 }
 
 impl Report {
-    /// Whether nothing is wrong.
-    pub const fn is_good(&self) -> bool {
-        self.faults.is_empty() && !self.interrupted
+    /// Whether nothing is wrong, or nothing any more.
+    pub fn is_good(&self) -> bool {
+        let mended = |repairs: &Vec<Repair>| repairs.iter().all(|repair| repair.outcome == Outcome::Mended);
+        !self.interrupted && (self.faults.is_empty() || self.repairs.as_ref().is_some_and(mended))
     }
 
     /// Writes it for people.
@@ -123,11 +147,30 @@ impl Report {
         for fault in &self.faults {
             writeln!(out, "FAULT {}: {}: {}", fault.kind.as_str(), fault.key, fault.reason)?;
         }
+        for repair in self.repairs.iter().flatten() {
+            let outcome = match repair.outcome {
+                Outcome::Mended => "REPAIRED",
+                Outcome::Approximated => "NOT REPAIRED, what is left is kept",
+                Outcome::NotMended => "NOT REPAIRED",
+            };
+            writeln!(out, "{outcome}: {}: {}", repair.key, repair.told)?;
+        }
+        if let Some(compared) = &self.against_stream {
+            let Compared { records, batches, trimmed, to_come } = compared;
+            writeln!(
+                out,
+                "against the stream: {records} records read, {batches} batches are the same, \
+                 {trimmed} partly trimmed, {to_come} records still to be archived"
+            )?;
+        }
         let Tally { entries, objects, records, content_bytes, .. } = self.total;
         let verdict = match (self.faults.len(), self.interrupted) {
             (0, false) => "the archive is whole".to_owned(),
             (0, true) => "interrupted; what was looked at is whole".to_owned(),
-            (faults, _) => format!("{faults} faults"),
+            (faults, _) => match self.repairs.as_ref().filter(|_| self.is_good()) {
+                Some(repairs) => format!("{faults} faults, and all {} repaired", repairs.len()),
+                None => format!("{faults} faults"),
+            },
         };
         writeln!(
             out,

@@ -1,6 +1,6 @@
 //! Objects that lie in the archive and that no ledger entry names.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::chain::Hole;
 use super::fault::{Fault, FaultKind};
@@ -13,11 +13,14 @@ use crate::model::timestamp::Hour;
 use crate::ports::StoreError;
 use crate::stop::Stop;
 
+/// Which entry claims an object: the index of its ledger, and its serial.
+pub(super) type Claimed = (usize, u64);
+
 /// What the ledgers claim, as far as it was walked.
 pub(super) struct Claims<'a> {
     pub(super) ledgers: &'a [LedgerAt],
     /// The keys of all claimed objects.
-    pub(super) keys: HashSet<String>,
+    pub(super) keys: &'a HashMap<String, Claimed>,
     /// Where entries are missing that may have named an object.
     pub(super) holes: BTreeMap<ShardId, Vec<Hole>>,
     pub(super) selection: &'a Selection,
@@ -41,7 +44,7 @@ impl Claims<'_> {
     }
 
     fn is_stray(&self, archive: &Archive, key: &str, stop: &Stop) -> Result<bool, StoreError> {
-        if self.keys.contains(key) {
+        if self.keys.contains_key(key) {
             return Ok(false);
         }
         let below = key.strip_prefix(archive.keys.root()).unwrap_or(key);

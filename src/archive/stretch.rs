@@ -44,8 +44,8 @@ pub(super) struct Walked {
     pub(super) end: Option<(EndBody, Timestamp)>,
     pub(super) gaps: Vec<(String, GapBody)>,
     pub(super) holes: Vec<Hole>,
-    /// The keys of all objects that are claimed.
-    pub(super) claimed: Vec<String>,
+    /// The keys of all objects that are claimed, with the serial that does.
+    pub(super) claimed: Vec<(String, u64)>,
     /// What the first batch says of the object before it, which an earlier stretch has read.
     pub(super) first_link: Option<String>,
     /// The last object, if it is right: its key and hash.
@@ -268,7 +268,7 @@ impl<'a> Walk<'a> {
     }
 
     fn batch(&mut self, serial: u64, read: &ReadEntry, batch: &BatchBody) -> Result<(), StoreError> {
-        self.walked.claimed.push(batch.key.clone());
+        self.walked.claimed.push((batch.key.clone(), serial));
         let previous = &batch.previous_object_sha256;
         if self.chain.first_batch {
             self.walked.first_link = Some(previous.clone());

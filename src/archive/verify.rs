@@ -2,7 +2,7 @@
 //!
 //! Owns how the work is divided, where stretches meet, and what can only be seen of the whole.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::chain::{Hole, broken_link};
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
-use super::report::{Report, ShardReport, Tally};
-use super::strays::Claims;
+use super::report::{Broken, Report, ShardReport, Tally};
+use super::strays::{Claimed, Claims};
 use super::stretch::{Terms, Walk, Walked};
 use super::{Archive, Selection};
 use crate::model::sequence::SequenceNumber;
@@ -87,13 +87,21 @@ pub fn verify(
     let walked = walk_all(&terms, &ledgers, jobs, options.at_once.max(1))?;
     let mut whole = Whole { report: Report { faults, ..Report::default() }, ..Whole::default() };
     for (index, stretches) in walked {
-        whole.ledger(&ledgers[index], stretches);
+        whole.ledger((index, &ledgers[index]), stretches);
     }
     match whole.beside_the_ledgers(archive, &ledgers, options, now, stop) {
         Err(error) if stop.reason().is_none() => return Err(error),
         Ok(()) | Err(_) => {}
     }
+    whole.report.broken = whole.broken(&ledgers);
     let mut report = whole.report;
+    report.known = options
+        .known
+        .iter()
+        .map(|known| {
+            (archive.keys.entry(&known.shard, known.created, known.serial), known.entry_sha256.clone())
+        })
+        .collect();
     report.faults.sort_unstable_by(|a, b| (&a.key, a.kind, &a.reason).cmp(&(&b.key, b.kind, &b.reason)));
     report.faults.dedup();
     report.interrupted = stop.reason().is_some();
@@ -179,7 +187,7 @@ fn walk_all(
 #[derive(Default)]
 struct Whole {
     report: Report,
-    claimed: HashSet<String>,
+    claimed: HashMap<String, Claimed>,
     holes: BTreeMap<ShardId, Vec<Hole>>,
     lineage: lineage::Lineage,
 }
@@ -203,7 +211,7 @@ impl Whole {
         }
         let claims = Claims {
             ledgers,
-            keys: std::mem::take(&mut self.claimed),
+            keys: &self.claimed,
             holes: std::mem::take(&mut self.holes),
             selection: &options.selection,
         };
@@ -212,7 +220,7 @@ impl Whole {
     }
 
     /// Joins the stretches of a ledger.
-    fn ledger(&mut self, ledger: &LedgerAt, stretches: Vec<Walked>) {
+    fn ledger(&mut self, (index, ledger): (usize, &LedgerAt), stretches: Vec<Walked>) {
         let created = Timestamp::from_seconds(ledger.created);
         let mut shard = ShardReport {
             shard: ledger.shard.clone(),
@@ -257,7 +265,7 @@ impl Whole {
             shard.ended |= walked.end.is_some();
             self.lineage.take(ledger, walked.begin, walked.end);
             self.holes.entry(ledger.shard.clone()).or_default().extend(walked.holes);
-            self.claimed.extend(walked.claimed);
+            self.claimed.extend(walked.claimed.into_iter().map(|(key, serial)| (key, (index, serial))));
         }
         faults.append(&mut unconfirmed);
         shard.faults = faults.len() as u64;
@@ -301,6 +309,17 @@ impl Whole {
             }
         }
         Ok(())
+    }
+
+    /// Which entries claim the objects that have a fault.
+    fn broken(&self, ledgers: &[LedgerAt]) -> Vec<Broken> {
+        let claimed = |key: &String| {
+            let (index, serial) = *self.claimed.get(key)?;
+            let ledger = ledgers.get(index)?;
+            let created = Timestamp::from_seconds(ledger.created);
+            Some(Broken { key: key.clone(), shard: ledger.shard.clone(), created, serial })
+        };
+        self.report.faults.iter().filter_map(|fault| claimed(&fault.key)).collect()
     }
 
     fn note_altered(&mut self, key: &str, was: &str, is: &str, witness: &str) {

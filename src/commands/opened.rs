@@ -6,11 +6,13 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use super::run::runtime;
-use super::wiring::{aws_settings, store};
+use super::wiring::{aws_settings, polled, store};
 use crate::archive::Archive;
 use crate::archive::folder::Folder;
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::Clients;
+use crate::aws::kinesis::KinesisStream;
+use crate::aws::s3::S3Store;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::model::key::Keys;
@@ -25,6 +27,8 @@ use crate::supervisor::signals::{Asked, SignalWatch, watch};
 pub(super) struct Opened {
     pub(super) config: Config,
     pub(super) archive: Archive,
+    /// The bucket, to be written to, and the stream; not where a copied folder is read.
+    pub(super) aws: Option<Aws>,
     /// Stopped by SIGINT and SIGTERM.
     pub(super) stop: Stop,
     clock: Arc<dyn Clock>,
@@ -32,6 +36,12 @@ pub(super) struct Opened {
     _watch: SignalWatch,
     /// Last: whoever holds a connection is gone by then.
     _runtime: Option<Runtime>,
+}
+
+/// What only the real archive has.
+pub(super) struct Aws {
+    pub(super) store: Arc<S3Store>,
+    pub(super) stream: KinesisStream,
 }
 
 impl Opened {
@@ -47,8 +57,10 @@ impl Opened {
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keys = Keys::new(&config.archive.prefix, &config.stream.name);
-        let (store, runtime): (Arc<dyn ObjectStore>, _) = match dir {
-            Some(dir) if dir.is_dir() => (Arc::new(Folder::new(dir.to_owned(), Arc::clone(&clock))), None),
+        let (store, aws, runtime): (Arc<dyn ObjectStore>, _, _) = match dir {
+            Some(dir) if dir.is_dir() => {
+                (Arc::new(Folder::new(dir.to_owned(), Arc::clone(&clock))), None, None)
+            }
             Some(dir) => {
                 return Err(Failure::usage(format!("--dir {}: there is no such folder", dir.display())));
             }
@@ -58,13 +70,16 @@ impl Opened {
                     .map_err(|error| Failure::failed(error.to_string()))?;
                 let blocking = Blocking::new(runtime.handle().clone());
                 let disk = Arc::new(LocalDisk::new(config.disk.state_dir.clone()));
-                (Arc::new(store(&config, &clients, &blocking, &clock, disk)), Some(runtime))
+                let store = Arc::new(store(&config, &clients, &blocking, &clock, disk));
+                let stream = polled(&config, &clients, &blocking, &clock);
+                (store.clone(), Some(Aws { store, stream }), Some(runtime))
             }
         };
         let archive = Archive { store, keys, has_metadata: dir.is_none() };
         Ok(Self {
             config,
             archive,
+            aws,
             stop,
             clock,
             dir: dir.map(Path::to_owned),

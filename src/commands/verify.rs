@@ -1,4 +1,4 @@
-//! `verify CONFIG`: proves the archive, in its bucket or as a copied folder.
+//! `verify CONFIG`: proves the archive, in its bucket or as a copied folder, and repairs it.
 //!
 //! Owns where the archive is found, the progress bar and the report. What is proved is `archive::verify`'s.
 
@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::opened::Opened;
+use super::opened::{Aws, Opened};
 use super::range::Range;
+use crate::archive::against::compare;
+use crate::archive::repair::{Tools, repair};
 use crate::archive::report::{Report, Tally};
 use crate::archive::verify::{KnownEntry, Options, verify};
 use crate::config::Config;
@@ -32,6 +34,13 @@ pub struct VerifyArgs {
     /// Objects that are read at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub at_once: u16,
+    /// Also read what the stream still holds of the range, and hold the archive against it
+    #[arg(long, conflicts_with = "dir")]
+    pub against_stream: bool,
+    /// Put back what is missing or damaged, if it is proved to be the same: from earlier versions in
+    /// the bucket, from the copies on this disk, from the stream
+    #[arg(long, conflicts_with = "dir")]
+    pub repair: bool,
     /// The report as JSON
     #[arg(long)]
     pub json: bool,
@@ -60,20 +69,58 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         bar.inc(more.entries);
         bar.set_message(format!("{} objects, {}", total.objects, bytesize::ByteSize(total.bytes)));
     };
-    let report =
+    let mut report =
         verify(&opened.archive, &options, |entries| bar.set_length(entries), &progress, &opened.stop)
             .map_err(|error| Failure::failed(format!("the archive could not be read to its end: {error}")))?;
     bar.finish_and_clear();
+    if let Some(aws) = opened.aws.as_ref().filter(|_| args.against_stream && !report.interrupted) {
+        against_stream(&opened, aws, &options, &mut report)?;
+    }
+    if let Some(aws) = opened.aws.as_ref().filter(|_| args.repair && !report.interrupted) {
+        mend(&opened, aws, &options, &mut report)?;
+    }
     tell(&report, args.json)?;
     if report.is_good() {
         return Ok(());
     }
     let place = opened.place();
-    Err(Failure::failed(if report.faults.is_empty() {
+    Err(Failure::failed(if report.interrupted {
         format!("interrupted: {place} was not proved to its end")
     } else {
         format!("{} faults in {place}; see the report", report.faults.len())
     }))
+}
+
+/// Holds the archive against the stream; what is found joins the report.
+fn against_stream(opened: &Opened, aws: &Aws, options: &Options, report: &mut Report) -> Result<(), Failure> {
+    let compared = compare(&opened.archive, &options.selection, &aws.stream, &opened.stop);
+    match compared {
+        Ok((compared, mut faults)) => {
+            report.against_stream = Some(compared);
+            report.faults.append(&mut faults);
+        }
+        Err(_) if opened.stop.reason().is_some() => {}
+        Err(error) => {
+            return Err(Failure::failed(format!("the stream could not be compared: {error}")));
+        }
+    }
+    report.interrupted |= opened.stop.reason().is_some();
+    Ok(())
+}
+
+/// Repairs what can be repaired; what became of each fault joins the report.
+fn mend(opened: &Opened, aws: &Aws, options: &Options, report: &mut Report) -> Result<(), Failure> {
+    let disk = LocalDisk::new(opened.config.disk.state_dir.clone());
+    let tools = Tools {
+        store: &*aws.store,
+        copies: is_of_archive(&opened.config, &disk).then_some(&disk as &dyn Disk),
+        stream: Some(&aws.stream),
+        level: opened.config.archive.level,
+    };
+    repair(&opened.archive, options, report, &tools, &opened.stop)
+        .map_err(|error| Failure::failed(format!("the repair was broken off: {error}")))?;
+    report.interrupted |= opened.stop.reason().is_some();
+    Ok(())
 }
 
 fn tell(report: &Report, json: bool) -> Result<(), Failure> {
@@ -95,10 +142,7 @@ fn tell(report: &Report, json: bool) -> Result<(), Failure> {
 /// shows in nothing else. Nothing is changed, and a directory that is not there knows nothing.
 fn known(config: &Config) -> Vec<KnownEntry> {
     let disk = LocalDisk::new(config.disk.state_dir.clone());
-    let of_it = Identity::read(&disk).ok().flatten().is_some_and(|identity| {
-        identity.bucket == config.archive.bucket && identity.prefix == config.archive.prefix.as_str()
-    });
-    if !of_it {
+    if !is_of_archive(config, &disk) {
         return Vec::new();
     }
     let folder = Path::new("checkpoints");
@@ -115,4 +159,11 @@ fn known(config: &Config) -> Vec<KnownEntry> {
         })
     };
     files.iter().filter_map(|file| read(&file.name)).collect()
+}
+
+/// Whether the state directory belongs to this archive.
+fn is_of_archive(config: &Config, disk: &LocalDisk) -> bool {
+    Identity::read(disk).ok().flatten().is_some_and(|identity| {
+        identity.bucket == config.archive.bucket && identity.prefix == config.archive.prefix.as_str()
+    })
 }

@@ -75,6 +75,23 @@ pub(super) fn store(
     S3Store::new(clients, blocking.clone(), Arc::clone(clock), disk, settings)
 }
 
+/// The configured stream, read by polling.
+pub(super) fn polled(
+    config: &Config,
+    clients: &Clients,
+    blocking: &Blocking,
+    clock: &Arc<dyn Clock>,
+) -> KinesisStream {
+    KinesisStream::new(clients, blocking.clone(), Arc::clone(clock), stream_name(config))
+}
+
+fn stream_name(config: &Config) -> StreamName {
+    match &config.stream.arn {
+        Some(arn) => StreamName::Arn(arn.clone()),
+        None => StreamName::Name(config.stream.name.clone()),
+    }
+}
+
 /// The real world: AWS, this machine's disk and clock.
 pub(super) fn services(
     config: &Config,
@@ -84,18 +101,12 @@ pub(super) fn services(
     registry: &Registry,
 ) -> Services {
     let disk = Arc::new(LocalDisk::new(config.disk.state_dir.clone()));
-    let name = match &config.stream.arn {
-        Some(arn) => StreamName::Arn(arn.clone()),
-        None => StreamName::Name(config.stream.name.clone()),
-    };
     let stream: Arc<dyn Stream> = match &config.stream.consumer {
-        Consumer::Polling => {
-            Arc::new(KinesisStream::new(clients, blocking.clone(), Arc::clone(&clock), name))
-        }
+        Consumer::Polling => Arc::new(polled(config, clients, blocking, &clock)),
         Consumer::FanOut(consumer) => {
             let random = fastrand::Rng::new();
             let (blocking, clock) = (blocking.clone(), Arc::clone(&clock));
-            Arc::new(FanOut::new(clients, blocking, clock, name, consumer, random))
+            Arc::new(FanOut::new(clients, blocking, clock, stream_name(config), consumer, random))
         }
     };
     let store = store(config, clients, blocking, &clock, disk.clone());

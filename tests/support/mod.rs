@@ -26,6 +26,7 @@ pub mod putting;
 pub mod scene;
 pub mod scripted;
 pub mod servers;
+pub mod shelf;
 pub mod watch;
 
 use std::time::{Duration, Instant};

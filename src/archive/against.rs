@@ -1,0 +1,308 @@
+//! The archive held against what the stream still holds: every record of it must be in a batch, and
+//! every batch must be rendered from it to the bytes that its entry claims.
+//!
+//! Owns the comparison. That objects are what their entries claim is `verify`'s to prove.
+
+use std::thread;
+
+use serde::Serialize;
+
+use super::fault::{Fault, FaultKind};
+use super::held::Held;
+use super::ledgers::LedgerAt;
+use super::verify::selected;
+use super::{Archive, Selection};
+use crate::codec::BatchWriter;
+use crate::codec::aggregate::for_each_user_record;
+use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, GapCause};
+use crate::model::record::RawRecord;
+use crate::model::sequence::SequenceNumber;
+use crate::model::shard::HashKeyRange;
+use crate::model::timestamp::Timestamp;
+use crate::ports::{IteratorStart, StoreError, Stream, StreamError};
+use crate::stop::Stop;
+
+/// Only hashes are wanted of what is rendered.
+const LEVEL: u32 = 1;
+
+/// What was compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// Records that the stream gave.
+    pub records: u64,
+    /// Batches that were rendered whole and are the same.
+    pub batches: u64,
+    /// Batches of which the stream holds the end alone.
+    pub trimmed: u64,
+    /// Records after the newest entry: still to be archived.
+    pub to_come: u64,
+}
+
+impl Compared {
+    const fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.batches += other.batches;
+        self.trimmed += other.trimmed;
+        self.to_come += other.to_come;
+    }
+}
+
+/// Why the comparison could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The bucket did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stream did not.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+/// Compares the selected part of every shard that the stream still lists, each on a thread.
+pub fn compare(
+    archive: &Archive,
+    selection: &Selection,
+    stream: &dyn Stream,
+    stop: &Stop,
+) -> Result<(Compared, Vec<Fault>), CompareError> {
+    let created = stream.describe(stop)?.value.identity.created;
+    let (ledgers, _) = archive.ledgers(selection, stop)?;
+    let mut told: (Compared, Vec<Fault>) = Default::default();
+    let of_stream = |ledger: &&LedgerAt| ledger.created == created.as_seconds();
+    let results: Vec<Result<_, CompareError>> = thread::scope(|scope| {
+        let run = |ledger| scope.spawn(move || Shard::compare(archive, ledger, selection, stream, stop));
+        let threads: Vec<_> = ledgers.iter().filter(of_stream).map(run).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    for result in results {
+        let (compared, mut faults) = result?;
+        told.0.add(&compared);
+        told.1.append(&mut faults);
+    }
+    for shard in stream.list_shards(stop)? {
+        let wanted = selection.shard.as_ref().is_none_or(|wanted| *wanted == shard.id);
+        if wanted && !ledgers.iter().filter(of_stream).any(|ledger| ledger.shard == shard.id) {
+            let key = archive.keys.ledger(&shard.id, created);
+            told.1.push(Fault::new(
+                FaultKind::RecordMissing,
+                key,
+                "the stream lists the shard, and it has no ledger",
+            ));
+        }
+    }
+    Ok(told)
+}
+
+/// A batch entry that claims records.
+struct Claim {
+    serial: u64,
+    batch: Box<BatchBody>,
+    /// A gap is recorded between it and the batch before it.
+    after_gap: bool,
+}
+
+/// How far a claim is rendered.
+enum Rendered {
+    Nothing,
+    /// Its beginning was trimmed.
+    Partly,
+    Lines(Box<BatchWriter>),
+}
+
+/// Records in a row that no batch claims.
+struct Unclaimed {
+    first: SequenceNumber,
+    last: SequenceNumber,
+    records: u64,
+    in_gap: bool,
+}
+
+/// One shard's comparison.
+struct Shard<'a> {
+    archive: &'a Archive,
+    ledger: &'a LedgerAt,
+    stop: &'a Stop,
+    range: HashKeyRange,
+    /// The entries that are still to be read.
+    indices: std::ops::Range<usize>,
+    rendered: Rendered,
+    unclaimed: Option<Unclaimed>,
+    compared: Compared,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Shard<'a> {
+    fn compare(
+        archive: &'a Archive,
+        ledger: &'a LedgerAt,
+        selection: &Selection,
+        stream: &dyn Stream,
+        stop: &Stop,
+    ) -> Result<(Compared, Vec<Fault>), CompareError> {
+        let Some(Ok(begin)) = archive.entry(ledger, 0, stop)? else { return Ok(Default::default()) };
+        let Body::Begin(begin) = begin.entry.body else { return Ok(Default::default()) };
+        let indices = selected(archive, ledger, selection, stop)?;
+        let from_beginning = indices.start == 0;
+        let to_end = indices.end == ledger.serials.len();
+        let range = range_of(&begin);
+        let mut shard = Shard {
+            archive,
+            ledger,
+            stop: &stop.clone(),
+            range,
+            indices,
+            rendered: Rendered::Nothing,
+            unclaimed: None,
+            compared: Compared::default(),
+            faults: Vec::new(),
+        };
+        let mut claim = shard.next_claim()?;
+        let start = match &claim {
+            Some(claim) if !from_beginning => IteratorStart::At(claim.batch.first_sequence_number.clone()),
+            Some(_) | None => IteratorStart::TrimHorizon,
+        };
+        let wanted_from = if let Begin::At(time) = begin.begin { Some(time) } else { None };
+        let mut held = Held::from(stream, &ledger.shard, start, stop);
+        while let Some(record) = held.next()? {
+            let number = &record.sequence_number;
+            while let Some(done) = claim.take_if(|claim| *number > claim.batch.last_sequence_number) {
+                shard.settle(&done, true);
+                claim = shard.next_claim()?;
+            }
+            if claim.is_none() && !to_end {
+                break;
+            }
+            shard.take(claim.as_ref(), &record, wanted_from);
+        }
+        if let Some(claim) = claim {
+            shard.settle(&claim, false);
+        }
+        shard.tell_unclaimed();
+        Ok((shard.compared, shard.faults))
+    }
+
+    /// The next batch whose object is none that was given up.
+    fn next_claim(&mut self) -> Result<Option<Claim>, StoreError> {
+        let mut after_gap = false;
+        let mut found: Option<Claim> = None;
+        // One entry further: a `lost` gap tells that the batch before it is void.
+        while let Some(index) = self.indices.next() {
+            let Some(Ok(read)) = self.archive.entry(self.ledger, self.ledger.serials[index], self.stop)?
+            else {
+                continue;
+            };
+            match (read.entry.body, found.is_some()) {
+                (Body::Gap(gap), true) if gap.why == GapCause::Lost => (found, after_gap) = (None, true),
+                (Body::Begin(_) | Body::Batch(_) | Body::Gap(_) | Body::End(_), true) => {
+                    self.indices.start = index;
+                    return Ok(found);
+                }
+                (Body::Batch(batch), false) => {
+                    found = Some(Claim { serial: read.entry.serial, batch, after_gap });
+                }
+                (Body::Gap(_), false) => after_gap = true,
+                (Body::Begin(_) | Body::End(_), false) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, claim: Option<&Claim>, record: &RawRecord, wanted_from: Option<Timestamp>) {
+        self.compared.records += 1;
+        let Some(claim) = claim else {
+            self.compared.to_come += 1;
+            return;
+        };
+        let number = &record.sequence_number;
+        if *number < claim.batch.first_sequence_number {
+            // What arrived before the stream's start was never wanted.
+            if wanted_from.is_none_or(|from| record.arrival >= from) {
+                self.note_unclaimed(number, claim.after_gap);
+            }
+            return;
+        }
+        self.tell_unclaimed();
+        if matches!(self.rendered, Rendered::Nothing) {
+            self.rendered = if *number == claim.batch.first_sequence_number {
+                Rendered::Lines(Box::new(BatchWriter::new(LEVEL)))
+            } else {
+                Rendered::Partly
+            };
+        }
+        if let Rendered::Lines(lines) = &mut self.rendered {
+            for_each_user_record(record, self.range, claim.batch.deaggregate, &mut |user| lines.append(user));
+        }
+    }
+
+    fn note_unclaimed(&mut self, number: &SequenceNumber, in_gap: bool) {
+        match &mut self.unclaimed {
+            Some(row) => {
+                row.last = number.clone();
+                row.records += 1;
+            }
+            None => {
+                let (first, last) = (number.clone(), number.clone());
+                self.unclaimed = Some(Unclaimed { first, last, records: 1, in_gap });
+            }
+        }
+    }
+
+    fn tell_unclaimed(&mut self) {
+        let Some(row) = self.unclaimed.take() else { return };
+        let Unclaimed { first, last, records, in_gap } = row;
+        let gap = if in_gap { "; the ledger tells of a gap there" } else { "" };
+        let told =
+            format!("the stream holds {records} records from {first} to {last}, and no batch does{gap}");
+        self.faults.push(Fault::new(FaultKind::RecordMissing, &self.ledger.folder, told));
+    }
+
+    /// All that the stream holds of the claim was taken; `passed`: and something after it.
+    fn settle(&mut self, claim: &Claim, passed: bool) {
+        let Claim { serial, batch, .. } = claim;
+        let content = match std::mem::replace(&mut self.rendered, Rendered::Nothing) {
+            // Trimmed, unless the stream gave something before it.
+            Rendered::Nothing => {
+                if self.compared.records > 0 {
+                    let told = format!(
+                        "entry {serial} claims {} records, and the stream holds none of them",
+                        batch.records
+                    );
+                    self.faults.push(Fault::new(FaultKind::RecordsDiffer, &batch.key, told));
+                }
+                return;
+            }
+            Rendered::Partly => {
+                self.compared.trimmed += 1;
+                return;
+            }
+            Rendered::Lines(mut lines) => lines.finish().map(|finished| finished.content),
+        };
+        let Some(content) = content else { return };
+        if content.content_sha256 == batch.content_sha256 && content.records == batch.records {
+            self.compared.batches += 1;
+            return;
+        }
+        let came = if passed { "" } else { ", and nothing after it" };
+        let told = format!(
+            "the stream holds {} records with content {} from {} to {}{came}; entry {serial} claims {} with {}",
+            content.records,
+            content.content_sha256,
+            content.first_sequence_number,
+            content.last_sequence_number,
+            batch.records,
+            batch.content_sha256
+        );
+        self.faults.push(Fault::new(FaultKind::RecordsDiffer, &batch.key, told));
+    }
+}
+
+/// The shard's hash keys as its first entry has them; a broken one is `verify`'s to tell.
+pub(super) fn range_of(begin: &BeginBody) -> HashKeyRange {
+    match (begin.starting_hash_key.parse(), begin.ending_hash_key.parse()) {
+        (Ok(start), Ok(end)) => HashKeyRange { start, end },
+        _ => HashKeyRange::WHOLE,
+    }
+}
+
+#[cfg(test)]
+mod tests;
