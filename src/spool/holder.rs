@@ -86,7 +86,9 @@ mod tests {
     #[test]
     fn a_line_is_understood() {
         let place = Place { device: "08:01".into(), inode: "77".into(), process: "708" };
-        assert!(place.is_locked("3: POSIX  ADVISORY  WRITE 1 08:01:77 0 EOF\n1: FLOCK  ADVISORY  WRITE 9 08:01:77 0 EOF"));
+        assert!(place.is_locked(
+            "3: POSIX  ADVISORY  WRITE 1 08:01:77 0 EOF\n1: FLOCK  ADVISORY  WRITE 9 08:01:77 0 EOF"
+        ));
         assert!(place.is_locked("1: FLOCK  ADVISORY  WRITE 708 00:2f:77 0 EOF"), "an overlay");
         for other in [
             "1: FLOCK  ADVISORY  WRITE 9 00:2f:77 0 EOF",

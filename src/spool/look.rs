@@ -99,7 +99,9 @@ impl Look {
         let folder = Path::new("checkpoints");
         for file in disk.list(folder)?.into_iter().filter(|file| !file.is_dir) {
             let Some(name) = file.name.strip_suffix(".json") else { continue };
-            let Some(checkpoint) = self.parse::<Checkpoint>(disk, &folder.join(&file.name))? else { continue };
+            let Some(checkpoint) = self.parse::<Checkpoint>(disk, &folder.join(&file.name))? else {
+                continue;
+            };
             let furthest = checkpoint.sealed.iter().chain([&checkpoint.known]);
             let sealed = furthest.max_by(|a, b| place(a).cmp(&place(b))).cloned();
             *self.shard(name) = ShardLook { sealed, checkpoint: Some(checkpoint), ..ShardLook::default() };
@@ -150,7 +152,8 @@ impl Look {
             let newest = newest_of_each_shard(&files);
             looked_through += usize::from(!newest.is_empty());
             for (name, file) in newest {
-                let missing = |look: &Self| look.shards.get(name).is_none_or(|shard| shard.last_copy.is_none());
+                let missing =
+                    |look: &Self| look.shards.get(name).is_none_or(|shard| shard.last_copy.is_none());
                 if missing(self)
                     && let Some(Notice { about: About::Batch(batch), .. }) =
                         self.parse(disk, &folder.join(&file.name))?
