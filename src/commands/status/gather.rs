@@ -238,7 +238,7 @@ fn of_the_disk(config: &Config, look: &Look, keeper: &Keeper, totals: &Totals) -
 }
 
 /// Whether the state is that of the configured stream, bucket and prefix.
-pub(in crate::commands) fn is_of(config: &Config, identity: &Identity) -> bool {
+pub fn is_of(config: &Config, identity: &Identity) -> bool {
     identity.stream == config.stream.name
         && config.stream.arn.as_ref().is_none_or(|arn| *arn == identity.stream_arn)
         && identity.bucket == config.archive.bucket

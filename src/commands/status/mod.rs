@@ -26,6 +26,8 @@ use crate::supervisor::SystemClock;
 use crate::supervisor::signals::{Asked, watch};
 use report::Report;
 
+pub(super) use gather::is_of;
+
 /// Clears a terminal and goes to its top left corner.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 

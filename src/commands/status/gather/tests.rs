@@ -11,7 +11,7 @@ use crate::spool::look::Damaged;
 const NOW: &str = "2026-11-22T06:00:00Z";
 
 fn config(more: &str) -> Config {
-    let text = format!("[stream]\nname = \"clicks\"\n[archive]\nbucket = \"b\"\nprefix = \"raw/\"\n{more}");
+    let text = format!("[stream]\nname = \"clicks\"\n[archive]\nbucket = \"buc\"\nprefix = \"raw/\"\n{more}");
     Config::parse(&text, Path::new("keeper.toml")).unwrap()
 }
 
@@ -47,7 +47,7 @@ fn look() -> Look {
 
 fn status(stream: &str) -> Answer {
     let status = serde_json::json!({
-        "version": 1, "program": "0.1.0", "stream": stream, "archive": "s3://b/raw/", "now": NOW,
+        "version": 1, "program": "0.1.0", "stream": stream, "archive": "s3://buc/raw/", "now": NOW,
         "since": "2026-11-22T05:00:00Z", "healthy": false, "troubles": ["shardId-0: stopped: two things disagree"],
         "totals": {"shards_running": 1, "key_space_covered": 1.0, "records_read": 5, "bytes_read": 5, "objects_archived": 1,
             "bytes_archived": 1, "gaps": 0, "conflicts": 0, "throttled": 0, "shard_restarts": 3, "errors": 0,
@@ -120,7 +120,7 @@ fn a_silent_keeper_and_another_one_are_told() {
     let report = at(&config, Holder::Nobody, status("sensors"));
     assert_eq!((report.keeper.running, report.keeper.answered), (Some(false), false));
     assert!(
-        report.warnings[0].contains("another keeper answers: sensors to s3://b/raw/"),
+        report.warnings[0].contains("another keeper answers: sensors to s3://buc/raw/"),
         "{:?}",
         report.warnings
     );
