@@ -193,6 +193,11 @@ impl Clients {
         aws_sdk_cloudwatch::Client::from_conf(builder.build())
     }
 
+    /// STS, wherever the default chain says that it is.
+    pub(super) fn sts(&self) -> aws_sdk_sts::Client {
+        aws_sdk_sts::Client::new(&self.config)
+    }
+
     fn region_for(&self, arn: Option<&str>) -> Region {
         match arn.and_then(region_of) {
             Some(region) => Region::new(region.to_owned()),

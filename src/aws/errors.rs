@@ -175,8 +175,23 @@ impl Refusal {
         if let Some(trouble) = self.kms_trouble() {
             return format!("{}; {}", self.message, trouble.advice());
         }
-        let hint = match self.code.as_str() {
-            _ if self.cause == Cause::NoCredentials || !self.is_not_let_in() => return self.message.clone(),
+        if self.cause == Cause::NoCredentials || !self.is_not_let_in() {
+            return self.message.clone();
+        }
+        match self.credentials_hint() {
+            Some(hint) => format!("{}; {hint}", self.message),
+            None => format!("{}; IAM must allow {action}", self.message),
+        }
+    }
+
+    /// Whether AWS knows who calls, and says no: a policy is to be changed, not the credentials.
+    pub(super) fn is_denied(&self) -> bool {
+        self.is_not_let_in() && self.cause != Cause::NoCredentials && self.credentials_hint().is_none()
+    }
+
+    /// What is wrong with the credentials, if they are.
+    fn credentials_hint(&self) -> Option<&'static str> {
+        Some(match self.code.as_str() {
             "RequestTimeTooSkewed" => "set this host's clock",
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
                 "the credentials have expired: renew them"
@@ -190,9 +205,8 @@ impl Refusal {
             "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
                 "the secret access key is wrong, or this host's clock is"
             }
-            _ => return format!("{}; IAM must allow {action}", self.message),
-        };
-        format!("{}; {hint}", self.message)
+            _ => return None,
+        })
     }
 
     /// What is wrong with the stream's encryption key, if that is it; throttling is not.

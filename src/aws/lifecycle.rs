@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
+use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, TransitionStorageClass};
 
 use crate::model::timestamp::Timestamp;
 
@@ -19,6 +19,58 @@ pub(super) fn shortest_expiry(rules: &[LifecycleRule], prefix: &str, now: Timest
         .filter(|rule| overlap(prefix_of(rule), prefix))
         .filter_map(|rule| expiry(rule, now))
         .min()
+}
+
+/// A rule that takes objects away, or to where they cannot be read at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// The rule's name.
+    pub rule: String,
+    /// The prefix of the keys that it is about; empty: all.
+    pub prefix: String,
+    /// After what time it deletes them; `None`: it moves them to an archive class.
+    pub deletes_after: Option<Duration>,
+    /// Whether it is about certain tags or sizes only.
+    pub conditional: bool,
+}
+
+/// The rules that delete objects which may lie under `prefix`, or move them to an archive class.
+pub(super) fn expiring(rules: &[LifecycleRule], prefix: &str, now: Timestamp) -> Vec<Expiring> {
+    let enabled = rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled);
+    enabled
+        .filter(|rule| overlap(prefix_of(rule), prefix))
+        .filter_map(|rule| {
+            let deletes_after = expiry(rule, now);
+            let touches = deletes_after.is_some() || archives(rule);
+            touches.then(|| Expiring {
+                rule: rule.id.clone().unwrap_or_default(),
+                prefix: prefix_of(rule).to_owned(),
+                deletes_after,
+                conditional: is_conditional(rule),
+            })
+        })
+        .collect()
+}
+
+/// Whether it moves objects to where a GET does not find them without a restore.
+fn archives(rule: &LifecycleRule) -> bool {
+    let classes =
+        rule.transitions.iter().flatten().filter_map(|transition| transition.storage_class.as_ref());
+    classes
+        .into_iter()
+        .any(|class| matches!(class, TransitionStorageClass::Glacier | TransitionStorageClass::DeepArchive))
+}
+
+fn is_conditional(rule: &LifecycleRule) -> bool {
+    let Some(filter) = &rule.filter else { return false };
+    filter.tag.is_some()
+        || filter.object_size_greater_than.is_some()
+        || filter.object_size_less_than.is_some()
+        || filter.and.as_ref().is_some_and(|and| {
+            and.tags.as_ref().is_some_and(|tags| !tags.is_empty())
+                || and.object_size_greater_than.is_some()
+                || and.object_size_less_than.is_some()
+        })
 }
 
 fn prefix_of(rule: &LifecycleRule) -> &str {
@@ -47,7 +99,9 @@ fn expiry(rule: &LifecycleRule, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_s3::types::{LifecycleExpiration, LifecycleRuleAndOperator, LifecycleRuleFilter, Tag};
+    use aws_sdk_s3::types::{
+        LifecycleExpiration, LifecycleRuleAndOperator, LifecycleRuleFilter, Tag, Transition,
+    };
     use aws_smithy_types::DateTime;
 
     use super::*;
@@ -79,6 +133,47 @@ mod tests {
         let mut markers = rule("", 1);
         markers.expiration = Some(LifecycleExpiration::builder().expired_object_delete_marker(true).build());
         assert_eq!(shortest_expiry(&[off, markers], "a/", now), None);
+    }
+
+    #[test]
+    fn rules_that_take_objects_away_or_out_of_reach_are_named() {
+        let now = Timestamp::from_seconds(0);
+        let named = |id: &str, mut rule: LifecycleRule| {
+            rule.id = Some(id.to_owned());
+            rule
+        };
+        let to = |class: TransitionStorageClass| {
+            let moved = Transition::builder().days(30).storage_class(class).build();
+            let mut rule = rule("a/", 1);
+            rule.expiration = None;
+            rule.transitions = Some(vec![moved]);
+            rule
+        };
+        let mut small = rule("a/s/", 9);
+        small.filter = Some(LifecycleRuleFilter::builder().object_size_less_than(4096).build());
+        let mut off = rule("", 1);
+        off.status = ExpirationStatus::Disabled;
+        let rules = [
+            named("all", rule("", 7)),
+            named("other", rule("b/", 1)),
+            named("cold", to(TransitionStorageClass::DeepArchive)),
+            named("cool", to(TransitionStorageClass::StandardIa)),
+            named("small", small),
+            named("off", off),
+        ];
+        let found = expiring(&rules, "a/s/_ledger/", now);
+        let told: Vec<_> = found
+            .iter()
+            .map(|rule| {
+                (
+                    rule.rule.as_str(),
+                    rule.deletes_after.map(|after| after.as_secs() / 86_400),
+                    rule.conditional,
+                )
+            })
+            .collect();
+        assert_eq!(told, [("all", Some(7), false), ("cold", None, false), ("small", Some(9), true)]);
+        assert_eq!(found[0].prefix, "");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod blocking;
+pub mod check;
 pub mod clients;
 pub mod cloudwatch;
 pub mod errors;

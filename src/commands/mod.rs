@@ -2,6 +2,7 @@
 //!
 //! Owns what can be typed and what `--help` says. What a command does is in its file.
 
+pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod opened;
@@ -10,6 +11,7 @@ pub mod range;
 pub mod read;
 pub mod run;
 mod service;
+pub mod status;
 pub mod verify;
 mod wiring;
 
@@ -43,6 +45,21 @@ The file needs a stream and a bucket; credentials and region are found as the AW
 Signals: SIGTERM and SIGINT seal, put what can be put, and end; SIGHUP reads the file again;
 SIGUSR1 seals now.";
 
+const CHECK_HELP: &str = "Examples:
+  kinesis-keeper check /etc/kinesis-keeper/clickstream.toml
+  kinesis-keeper check clickstream.toml --policy > policy.json
+
+Tries each call that run makes, read-only or so that nothing is stored, with the credentials it finds: check as
+the user that run has. What cannot be tried is said. Exits 1 if something that run needs is missing.";
+
+const STATUS_HELP: &str = "Examples:
+  kinesis-keeper status /etc/kinesis-keeper/clickstream.toml
+  kinesis-keeper status clickstream.toml --watch 5s
+  kinesis-keeper status clickstream.toml --json | jq .warnings
+
+Reads the state directory, and asks the running keeper where metrics.http is set. Takes no lock and writes
+nothing; a keeper need not run. Exits 1 if the state directory cannot be looked at.";
+
 const VERIFY_HELP: &str = "Examples:
   kinesis-keeper verify /etc/kinesis-keeper/clickstream.toml
   kinesis-keeper verify clickstream.toml --from 2026-11-22 --to 2026-11-23 --json
@@ -75,6 +92,12 @@ pub enum Command {
         /// The configuration file
         config: PathBuf,
     },
+    /// Check the file, then try each service with the credentials found; print an IAM policy
+    #[command(after_help = CHECK_HELP)]
+    Check(check::CheckArgs),
+    /// Tell how the keeper stands: each shard's lag, batch, spool and last object
+    #[command(after_help = STATUS_HELP)]
+    Status(status::StatusArgs),
     /// Prove the archive: every object, every ledger entry, nothing missing, nothing more
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::VerifyArgs),
@@ -97,6 +120,8 @@ pub enum Command {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run { config } => run::run(&config),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Put(arguments) => put::put(&arguments),

@@ -5,6 +5,7 @@
 //! push once a minute.
 //! Not here: what the numbers mean (`shard/` reports them) and the call to CloudWatch (`aws/`).
 
+pub mod ask;
 pub mod families;
 pub mod health;
 pub mod history;

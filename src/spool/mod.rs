@@ -6,15 +6,19 @@
 pub mod checkpoints;
 pub mod copies;
 pub mod disk;
+pub mod holder;
 pub mod identity;
 pub mod items;
 pub mod lock;
+pub mod look;
 pub mod outbox;
 mod set_aside;
 
 pub use checkpoints::{DiskCheckpoints, MemoryCheckpoints};
 pub use disk::LocalDisk;
+pub use holder::{Holder, holder};
 pub use identity::{Identity, OldFolder, Settled};
 pub use lock::StateLock;
+pub use look::Look;
 pub use outbox::Outbox;
 pub use set_aside::set_aside;

@@ -14,6 +14,7 @@ mod support;
 
 mod aggregates;
 mod checker;
+mod checks;
 mod exactly_once;
 mod fan_out;
 mod faults;
@@ -37,6 +38,7 @@ mod reshard;
 mod shapes;
 mod signals;
 mod staged;
+mod standing;
 mod state;
 mod supervised;
 mod two_keepers;

@@ -1,0 +1,153 @@
+use std::path::Path;
+
+use super::*;
+use crate::commands::status::table::text;
+use crate::metrics::ask::NoStatus;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::sealed::KnownPosition;
+use crate::model::shard::ShardId;
+use crate::spool::look::Damaged;
+
+const NOW: &str = "2026-11-22T06:00:00Z";
+
+fn config(more: &str) -> Config {
+    let text = format!("[stream]\nname = \"clicks\"\n[archive]\nbucket = \"buc\"\nprefix = \"raw/\"\n{more}");
+    Config::parse(&text, Path::new("keeper.toml")).unwrap()
+}
+
+fn known(position: Position) -> KnownPosition {
+    KnownPosition { position, last_record: None, complete_to: Some("2026-11-22T05:30:00Z".parse().unwrap()) }
+}
+
+fn look() -> Look {
+    let after = known(Position::After("77".parse().unwrap()));
+    let checkpoint = Checkpoint {
+        version: 1,
+        stream_arn: "arn".into(),
+        stream_created: Timestamp::from_seconds(1),
+        shard: ShardId::new("shardId-0"),
+        serial: 41,
+        entry_sha256: String::new(),
+        known: after.clone(),
+        sealed: None,
+        saved_at: "2026-11-22T05:30:00Z".parse().unwrap(),
+    };
+    let first = ShardLook {
+        checkpoint: Some(checkpoint),
+        sealed: Some(after),
+        spool_items: 2,
+        spool_bytes: 900_000,
+        outbox: 1,
+        ..ShardLook::default()
+    };
+    let ended = ShardLook { sealed: Some(known(Position::End)), ..ShardLook::default() };
+    let shards = [("shardId-0".to_owned(), first), ("shardId-1".to_owned(), ended)].into();
+    Look { shards, ..Look::default() }
+}
+
+fn status(stream: &str) -> Answer {
+    let status = serde_json::json!({
+        "version": 1, "program": "0.1.0", "stream": stream, "archive": "s3://buc/raw/", "now": NOW,
+        "since": "2026-11-22T05:00:00Z", "healthy": false, "troubles": ["shardId-0: stopped: two things disagree"],
+        "totals": {"shards_running": 1, "key_space_covered": 1.0, "records_read": 5, "bytes_read": 5, "objects_archived": 1,
+            "bytes_archived": 1, "gaps": 0, "conflicts": 0, "throttled": 0, "shard_restarts": 3, "errors": 0,
+            "millis_behind_latest": 1500.0, "retention_used": 0.1, "data_freshness_seconds": null, "spool_bytes": 0,
+            "outbox_notices": 0, "batch_memory_bytes": 0},
+        "shards": [{"shard": "shardId-0", "activity": "stopped", "troubles": ["two things disagree"], "read_to": "99",
+            "archived_to": "77", "millis_behind_latest": 1500.0, "retention_used": 0.1, "data_freshness_seconds": null,
+            "batch": {"records": 10, "bytes": 2048, "age_seconds": 30.0}, "spool_bytes": 0, "outbox_notices": 0,
+            "records_read": 5, "objects_archived": 1, "gaps": 0, "restarts": 3,
+            "last_batch": {"shard": "shardId-0", "serial": 41, "bucket": "b", "key": "raw/clicks/dt=x/o.gz", "url": "u",
+                "records": 1, "size": 1, "content_size": 1, "sealed_by": "age", "last_arrival": NOW,
+                "archived_at": "2026-11-22T05:58:00Z"}}],
+        "last_batches": [], "last_hour": [],
+    });
+    Answer::Status(Box::new(serde_json::from_value(status).unwrap()))
+}
+
+fn at(config: &Config, holder: Holder, answer: Answer) -> Report {
+    report(config, look(), None, holder, answer, NOW.parse().unwrap())
+}
+
+#[test]
+fn without_a_keeper_the_disk_says_what_it_knows() {
+    let report = at(&config("[disk]\nspool_bytes = \"1 MiB\"\n"), Holder::Nobody, Answer::NotServed);
+    assert_eq!(report.keeper.running, Some(false));
+    let [first, ended] = &report.shards[..] else { panic!("{:?}", report.shards) };
+    assert_eq!((first.state.as_str(), first.lag_seconds), ("not running", Some(1800.0)));
+    assert_eq!((first.retention_used, first.serial), (None, Some(41)));
+    assert_eq!((ended.state.as_str(), ended.lag_seconds), ("ended", None));
+    let warnings = report.warnings.join("\n");
+    assert!(
+        warnings.contains("the keeper is not running; 2 sealed items (878.9 KiB) and 1 notices wait"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("the spool holds 878.9 KiB of 1.0 MiB"), "{warnings}");
+    let text = text(&report, None);
+    assert!(text.contains("not running; this is what "), "{text}");
+    let line = text.lines().find(|line| line.starts_with("shardId-0")).unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["shardId-0", "not", "running", "30m00s", "-", "-", "2", "/", "878.9", "KiB", "1", "-", "#41"]
+    );
+}
+
+#[test]
+fn a_running_keeper_says_more_and_its_troubles_come_first() {
+    let config = config("[metrics]\nhttp = \":9464\"\n");
+    let report = at(&config, Holder::Held("process 7 on h".into()), status("clicks"));
+    assert_eq!((report.keeper.running, report.keeper.healthy), (Some(true), Some(false)));
+    let first = &report.shards[0];
+    assert_eq!((first.state.as_str(), first.lag_seconds, first.restarts), ("stopped", Some(1.5), Some(3)));
+    assert_eq!(first.read_to, Some("99".parse().unwrap()));
+    assert_eq!(report.warnings, ["shardId-0: stopped: two things disagree"]);
+    let text = text(&report, None);
+    assert!(text.contains("running since 1h00m (process 7 on h), version 0.1.0: NOT WELL"), "{text}");
+    assert!(text.contains("10 / 2.0 KiB / 30s"), "{text}");
+    assert!(text.contains("#41 2m00s ago dt=x/o.gz"), "{text}");
+    assert!(text.contains("\n\n! shardId-0: stopped: two things disagree\n"), "{text}");
+}
+
+#[test]
+fn a_silent_keeper_and_another_one_are_told() {
+    let config = config("[metrics]\nhttp = \":9464\"\n");
+    let nobody = || Answer::None(NoStatus::Nobody("127.0.0.1:9464".parse().unwrap()));
+    let report = at(&config, Holder::Held("process 7 on h".into()), nobody());
+    assert_eq!((report.keeper.running, report.shards[0].state.as_str()), (Some(true), "not known"));
+    assert!(text(&report, None).contains("running (process 7 on h); nobody answers at 127.0.0.1:9464, so"));
+    let report = at(&config, Holder::Unknown, nobody());
+    assert_eq!(report.keeper.running, None);
+    let report = at(&config, Holder::Nobody, status("sensors"));
+    assert_eq!((report.keeper.running, report.keeper.answered), (Some(false), false));
+    assert!(
+        report.warnings[0].contains("another keeper answers: sensors to s3://buc/raw/"),
+        "{:?}",
+        report.warnings
+    );
+}
+
+#[test]
+fn damage_and_foreign_state_need_attention() {
+    let config = config("");
+    let identity = serde_json::json!({"version": 1, "keeper": "k", "stream": "clicks", "stream_arn": "arn:x",
+        "stream_created": NOW, "bucket": "other", "prefix": "raw/"});
+    let look = Look {
+        identity: Some(serde_json::from_value(identity).unwrap()),
+        damaged: Damaged { files: 2, bytes: 10, named: vec!["damaged/a".into()] },
+        unreadable: vec!["checkpoints/s.json: EOF".into()],
+        ..look()
+    };
+    let held = Holder::Held("p".into());
+    let report = report(&config, look, None, held, Answer::NotServed, NOW.parse().unwrap());
+    let told = report.warnings.join("\n");
+    assert!(
+        told.contains("holds the state of arn:x in s3://other/raw/, not of this configuration"),
+        "{told}"
+    );
+    assert!(told.contains("damaged file checkpoints/s.json: EOF; the next start sets it aside"), "{told}");
+    assert!(
+        told.contains("2 damaged files (10 B) lie under /var/lib/kinesis-keeper/clicks/damaged"),
+        "{told}"
+    );
+    assert_eq!(report.damaged.files, 2);
+}
