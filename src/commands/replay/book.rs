@@ -224,7 +224,7 @@ mod tests {
         book.done([tags[2], tags[0]]);
         assert!(found().is_done(0, 2, 0) && !found().is_done(0, 2, 5));
         assert_eq!((found().records(), found().left(0, 9)), (2, vec![2..=2, 4..=9]));
-        assert_eq!(book.enter(&at(4, 0)).is_some(), true, "it is not done yet");
+        assert!(book.enter(&at(4, 0)).is_some(), "it is not done yet");
         book.done([tags[1]]);
         assert_eq!(found().left(0, 9), [4..=9]);
         assert!(!book.finish(Timestamp::from_seconds(9)).unwrap());
