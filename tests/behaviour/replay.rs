@@ -147,6 +147,7 @@ fn fifty_thousand_odd_records_come_round_also_when_replay_is_killed_twice() {
     for (stream, shards) in [("source", 3), ("round", 16), ("killed", 16)] {
         aws::create_stream_at(endpoint, stream, shards);
     }
+
     crate::support::putting::put(endpoint, "source", &every_odd_payload(RECORDS as usize));
     let (setting, archive) = archive_of(endpoint, "source", RECORDS);
     let expected = archived(&archive);
@@ -236,7 +237,7 @@ fn a_stop_waits_for_answers_and_the_same_command_goes_on_without_a_repeat() {
     let endpoint = servers::kinesis().endpoint();
     for signal in [Signal::INT, Signal::TERM] {
         let before = aws::records(endpoint, &target).len();
-        let child = start(&setting, &target, &["--json", "--rate", "200"]);
+        let child = start(&setting, &target, &["--json", "--rate", "40"]);
         let grew = || (aws::records(endpoint, &target).len() > before).then_some(());
         wait_for("the first records", LIMIT, grew);
         kill_process(Pid::from_child(&child), signal).unwrap();
