@@ -119,6 +119,15 @@ fn entry(table: &[String], index: u64) -> Option<&str> {
     table.get(usize::try_from(index).ok()?).map(String::as_str)
 }
 
+/// The hash key of the first user record, if the payload is an aggregate: where an aggregate that is kept
+/// whole belongs.
+pub fn hash_key_within(data: &Bytes) -> Option<u128> {
+    let aggregate = decode(data)?;
+    let users = expand(&aggregate, HashKeyRange::WHOLE)?;
+    let first = users.first()?;
+    first.explicit_hash_key.map_or_else(|| Some(hash_key_of(first.partition_key)), |key| key.parse().ok())
+}
+
 /// The hash key that Kinesis derives from a partition key.
 pub fn hash_key_of(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())

@@ -9,6 +9,7 @@ mod opened;
 pub mod put;
 pub mod range;
 pub mod read;
+pub mod replay;
 pub mod run;
 mod service;
 pub mod status;
@@ -104,6 +105,9 @@ pub enum Command {
     /// Write archived records to standard output
     #[command(after_help = READ_HELP)]
     Read(read::ReadArgs),
+    /// Put archived records back into a stream
+    #[command(after_help = replay::HELP)]
+    Replay(Box<replay::ReplayArgs>),
     /// Put lines of files or standard input into a stream
     #[command(after_help = put::HELP)]
     Put(Box<put::Arguments>),
@@ -124,6 +128,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Read(args) => read::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Put(arguments) => put::put(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo { dir } => demo::demo(dir.as_deref()),

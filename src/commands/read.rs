@@ -66,6 +66,7 @@ pub fn run(args: &ReadArgs) -> Result<(), Failure> {
         wanted: Wanted { partition_key: args.partition_key.clone(), all: args.all },
         merged: args.merge,
         at_once: usize::from(args.at_once),
+        only: None,
     };
     let form = match (args.payload, args.null, args.length_prefixed) {
         (false, ..) => Form::Line,
@@ -114,15 +115,20 @@ impl<W: Write> Taker for Writer<W> {
     }
 
     fn remark(&mut self, remark: Remark) {
-        let told = match remark {
-            Remark::Gap { entry, told } => format!("a gap: {told}; see {entry}"),
-            Remark::Expired { key, records } => {
-                format!("{key} has expired; its {records} records are not in the archive any more")
-            }
-        };
-        // With standard error gone there is nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "kinesis-keeper: {told}");
+        tell(&remark);
     }
+}
+
+/// Tells on standard error what is missing.
+pub(super) fn tell(remark: &Remark) {
+    let told = match remark {
+        Remark::Gap { entry, told } => format!("a gap: {told}; see {entry}"),
+        Remark::Expired { key, records } => {
+            format!("{key} has expired; its {records} records are not in the archive any more")
+        }
+    };
+    // With standard error gone there is nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "kinesis-keeper: {told}");
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::report::{Sent, Watch};
 use super::request::{Flight, Request};
 use super::shard_map::ShardMap;
 use crate::ports::Clock;
-use crate::ports::put::{PutError, PutFault, RecordSink};
+use crate::ports::put::{PutError, PutFault, PutOutcome, Record, RecordSink};
 
 /// Without anything to do the driver looks again after this time at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -121,8 +121,26 @@ async fn send(shared: Arc<Shared>, request: Request) {
             }),
         }
     };
+    let stored = stored(&request, &answer);
+    if !stored.is_empty() {
+        shared.watch.stored(&stored);
+    }
+    drop(stored);
     let now = shared.clock.monotonic();
     shared.settle(|core| core.answered(request, answer, now));
+}
+
+/// The records that the stream certainly has, where they belong.
+fn stored<'a>(request: &'a Request, answer: &Result<Vec<PutOutcome>, PutError>) -> Vec<&'a Record> {
+    let outcomes = answer.as_deref().unwrap_or_default();
+    if outcomes.len() != request.flights.len() {
+        return Vec::new();
+    }
+    let record = |(flight, outcome): (&'a Flight, &PutOutcome)| match (flight, outcome) {
+        (Flight::One(entry), PutOutcome::Stored { .. }) => Some(&entry.record),
+        _ => None,
+    };
+    request.flights.iter().zip(outcomes).filter_map(record).collect()
 }
 
 async fn refresh(shared: Arc<Shared>) {

@@ -116,6 +116,13 @@ pub enum Why {
     },
 }
 
+impl Why {
+    /// Why this record can't be put into a stream that takes records of `most` bytes; `None` if it can.
+    pub fn against(record: &Record, most: usize) -> Option<Self> {
+        check(record, most).err()
+    }
+}
+
 fn tried(tries: u32, maybe_stored: bool) -> String {
     let stored = if maybe_stored { "; it may be stored, for a try of it had no answer" } else { "" };
     if tries > 1 { format!(" (sent {tries} times{stored})") } else { stored.to_owned() }

@@ -183,14 +183,23 @@ impl Producer {
 
     /// Ends at once; gives all that was not delivered. What is under way is cut, and may be stored.
     pub async fn give_up(&self) -> Vec<Undelivered> {
+        self.wind_up(Duration::ZERO).await
+    }
+
+    /// Sends nothing more, and waits for the answers to what is under way, no longer than `limit`; what is
+    /// under way then is cut, and may be stored. Gives all that was not delivered.
+    pub async fn wind_up(&self, limit: Duration) -> Vec<Undelivered> {
         let given_up = self.shared.core().end(Why::Ended { maybe_stored: false });
         for undelivered in &given_up {
             self.shared.watch.undelivered(undelivered);
         }
-        self.shared.abandoned.send_replace(true);
         self.shared.notify();
         let driver = self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(driver) = driver {
+        if let Some(mut driver) = driver
+            && timeout(limit, &mut driver).await.is_err()
+        {
+            self.shared.abandoned.send_replace(true);
+            self.shared.notify();
             // A panic in it was printed; what it left is given up all the same.
             let _ = driver.await;
         }

@@ -58,6 +58,11 @@ impl Totals {
 
 /// Who is told. All are called on the runtime's threads and must not block.
 pub trait Watch: Send + Sync {
+    /// The stream has these records, by an answer from which nothing has followed yet: its request still
+    /// counts as under way, and the next records of these keys are still held back. Whoever must remember what
+    /// is stored does it here. Records in aggregates are not told of: their place may prove wrong.
+    fn stored(&self, _records: &[&Record]) {}
+
     /// The stream acknowledged a record.
     fn delivered(&self, _record: &Record, _stored: &Stored<'_>) {}
 

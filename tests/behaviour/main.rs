@@ -34,6 +34,8 @@ mod payloads;
 mod prove;
 mod put;
 mod put_edges;
+mod replay;
+mod replay_edges;
 mod reshard;
 mod shapes;
 mod signals;

@@ -21,7 +21,7 @@ fn stderr(output: &Output) -> &str {
 fn help_lists_the_commands_that_exist() {
     let output = keeper(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    let mut commands = vec!["run", "check", "status", "verify", "read", "put"];
+    let mut commands = vec!["run", "check", "status", "verify", "read", "replay", "put"];
     if cfg!(feature = "demo") {
         commands.push("demo");
     }
@@ -36,7 +36,7 @@ fn help_lists_the_commands_that_exist() {
 #[test]
 fn every_commands_help_has_an_example() {
     let demo = cfg!(feature = "demo").then_some("demo");
-    for command in ["run", "check", "status", "verify", "read", "put"].into_iter().chain(demo) {
+    for command in ["run", "check", "status", "verify", "read", "replay", "put"].into_iter().chain(demo) {
         let output = keeper(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0));
         let text = stdout(&output);
@@ -67,6 +67,9 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["put", "s", "--null", "--envelope"],
         &["put", "s", "--partition-key", "k", "--partition-key-field", "f"],
         &["put", "s", "--buffer-time", "soon"],
+        &["replay", "a.toml"],
+        &["replay", "a.toml", "--to-stream", "s", "--rate", "0"],
+        &["replay", "a.toml", "--to-stream", "s", "--from", "soon"],
     ] {
         let output = keeper(wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");

@@ -140,6 +140,12 @@ pub fn delete_stream(name: &str) {
     });
 }
 
+/// The ARN of a stream.
+pub fn arn(name: &str) -> String {
+    let described = wait(kinesis().describe_stream_summary().stream_name(name).send()).unwrap();
+    described.stream_description_summary.unwrap().stream_arn
+}
+
 /// All shards of a stream that it still lists.
 pub fn shards(name: &str) -> Vec<Shard> {
     let answer = wait(kinesis().list_shards().stream_name(name).send()).unwrap();

@@ -34,8 +34,20 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Piece {
     pub(super) text: Vec<u8>,
-    /// Where each line ends, and when its record arrived.
-    pub(super) ends: Vec<(usize, Timestamp)>,
+    /// Where each line ends, and what is known of it.
+    pub(super) ends: Vec<End>,
+    /// The entry whose object they are out of.
+    pub(super) serial: u64,
+}
+
+/// The end of a line in a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) at: usize,
+    /// When its record arrived.
+    pub(super) arrival: Timestamp,
+    /// Which line of the object it is, wanted or not, from 0 on.
+    pub(super) line: u64,
 }
 
 /// What is sent of an entry.
@@ -107,8 +119,15 @@ impl Lines<'_> {
         let Some(gz) = self.archive.store.open(&batch.key, self.stop)? else {
             return Err(damaged("it was there and is gone".to_owned()));
         };
-        let mut sieve =
-            Sieve { query: self.query, piece: Piece::default(), group: Group::default(), send, gone: false };
+        let mut sieve = Sieve {
+            query: self.query,
+            serial: entry.serial,
+            piece: Piece::default(),
+            group: Group::default(),
+            next_line: 0,
+            send,
+            gone: false,
+        };
         let sha256 = sieve.all(gz).map_err(|error| {
             if !error.is_damage() && self.stop.reason().is_some() {
                 return ReadFailure::Stopped;
@@ -170,8 +189,11 @@ struct Group {
 
 struct Sieve<'a> {
     query: &'a Query,
+    serial: u64,
     piece: Piece,
     group: Group,
+    /// How many lines there were before.
+    next_line: u64,
     send: &'a mut dyn FnMut(Sent) -> bool,
     /// Nobody takes anything any more.
     gone: bool,
@@ -204,8 +226,9 @@ impl Sieve<'_> {
         if self.is_wanted(line) {
             let piece = &mut self.group.piece;
             piece.text.extend_from_slice(line.text);
-            piece.ends.push((piece.text.len(), line.arrival));
+            piece.ends.push(End { at: piece.text.len(), arrival: line.arrival, line: self.next_line });
         }
+        self.next_line += 1;
     }
 
     fn is_wanted(&self, line: &LineRef<'_>) -> bool {
@@ -223,14 +246,14 @@ impl Sieve<'_> {
         }
         let begins = self.piece.text.len();
         self.piece.text.extend_from_slice(&piece.text);
-        self.piece.ends.extend(piece.ends.into_iter().map(|(end, arrival)| (begins + end, arrival)));
+        self.piece.ends.extend(piece.ends.into_iter().map(|end| End { at: begins + end.at, ..end }));
         if self.piece.text.len() >= PIECE {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
-        let piece = std::mem::take(&mut self.piece);
+        let piece = Piece { serial: self.serial, ..std::mem::take(&mut self.piece) };
         if !piece.ends.is_empty() {
             self.gone |= !(self.send)(Sent::Lines(piece));
         }

@@ -4,12 +4,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::io;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, Scope};
 
 use super::lines::{Lines, Piece, Sent};
 use super::order::Placed;
-use super::{PIECES_AHEAD, Query, ReadFailure, Taker, hand_over};
+use super::{LineAt, PIECES_AHEAD, Query, ReadFailure, Taker, hand_over};
 use crate::archive::Archive;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
@@ -26,15 +27,18 @@ struct Running {
 
 impl Running {
     fn arrival(&self) -> Option<Timestamp> {
-        self.piece.ends.get(self.next).map(|(_, arrival)| *arrival)
+        self.piece.ends.get(self.next).map(|end| end.arrival)
     }
 
-    fn take(&mut self) -> &[u8] {
-        let begins =
-            self.next.checked_sub(1).and_then(|before| self.piece.ends.get(before)).map_or(0, |line| line.0);
-        let ends = self.piece.ends.get(self.next).map_or(begins, |line| line.0);
+    /// Hands the next line over.
+    fn give(&mut self, taker: &mut dyn Taker) -> io::Result<()> {
+        let before = self.next.checked_sub(1).and_then(|before| self.piece.ends.get(before));
+        let begins = before.map_or(0, |end| end.at);
+        let Some(end) = self.piece.ends.get(self.next) else { return Ok(()) };
         self.next += 1;
-        self.piece.text.get(begins..ends).unwrap_or_default()
+        let (created, shard) = &self.shard;
+        let at = LineAt { shard, created: *created, serial: self.piece.serial, line: end.line };
+        taker.line(&at, self.piece.text.get(begins..end.at).unwrap_or_default())
     }
 }
 
@@ -77,7 +81,7 @@ pub(super) fn merged(
                     return Err(ReadFailure::Stopped);
                 }
                 let one = &mut running[index];
-                taker.lines(one.take()).map_err(ReadFailure::Taker)?;
+                one.give(taker).map_err(ReadFailure::Taker)?;
                 if one.arrival().is_none() && !next_piece(one, taker)? {
                     over.insert(one.shard.clone());
                     break;
@@ -117,6 +121,9 @@ fn start<'scope, 'env>(
     scope.spawn(move || {
         let lines = Lines { archive, query, stop };
         for &serial in &shard.ledger.serials[shard.entries.clone()] {
+            if !query.reads(&shard.ledger, serial) {
+                continue;
+            }
             let mut taken = true;
             let read = lines.of_entry(&shard.ledger, serial, &mut |sent| {
                 taken = sender.send(sent).is_ok();

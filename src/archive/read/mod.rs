@@ -7,7 +7,8 @@ mod lines;
 mod merge;
 mod order;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -16,6 +17,7 @@ pub use self::lines::Wanted;
 use self::lines::{Lines, Sent};
 use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
+use crate::model::shard::ShardId;
 use crate::ports::StoreError;
 use crate::stop::Stop;
 
@@ -33,6 +35,44 @@ pub struct Query {
     pub merged: bool,
     /// Objects (or, merged, shards) that are read at the same time.
     pub at_once: usize,
+    /// Only these entries; `None`: all that there are.
+    pub only: Option<Entries>,
+}
+
+/// Entries of ledgers: of each, by its stream's creation in epoch seconds and its shard, ranges of serials.
+pub type Entries = BTreeMap<(i64, ShardId), Vec<RangeInclusive<u64>>>;
+
+impl Query {
+    /// Whether this entry is among those to be read.
+    fn reads(&self, ledger: &LedgerAt, serial: u64) -> bool {
+        let Some(only) = &self.only else { return true };
+        let ranges = only.get(&(ledger.created, ledger.shard.clone()));
+        ranges.is_some_and(|ranges| ranges.iter().any(|range| range.contains(&serial)))
+    }
+}
+
+/// Where a line lies in the archive: it stays there, however the archive grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineAt<'a> {
+    /// The shard.
+    pub shard: &'a ShardId,
+    /// Its stream's creation, in epoch seconds.
+    pub created: i64,
+    /// The ledger entry.
+    pub serial: u64,
+    /// Which line of the entry's object, from 0 on.
+    pub line: u64,
+}
+
+/// A ledger as far as it goes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its stream's creation, in epoch seconds.
+    pub created: i64,
+    /// The newest entry's serial.
+    pub newest: u64,
 }
 
 /// What reading told beside the records.
@@ -81,6 +121,11 @@ pub trait Taker {
     /// Whole lines, in order.
     fn lines(&mut self, lines: &[u8]) -> std::io::Result<()>;
 
+    /// One line, where lines are merged and so come one by one.
+    fn line(&mut self, _at: &LineAt<'_>, line: &[u8]) -> std::io::Result<()> {
+        self.lines(line)
+    }
+
     /// Something to know about what is not there.
     fn remark(&mut self, remark: Remark);
 }
@@ -93,6 +138,27 @@ struct Task {
 }
 
 impl Archive {
+    /// How far the selected shards' ledgers go now, and the ARN of the stream that they are of.
+    pub fn extents(
+        &self,
+        selection: &Selection,
+        stop: &Stop,
+    ) -> Result<(Vec<Extent>, Option<String>), ReadFailure> {
+        let (ledgers, _) = self.ledgers(selection, stop)?;
+        let mut arn = None;
+        if let Some(ledger) = ledgers.first() {
+            // One place holds one ARN, so the first entry of any ledger tells it.
+            let damaged = |reason: String| ReadFailure::Damaged { key: ledger.key(0), reason };
+            let first = self.entry(ledger, 0, stop)?.ok_or_else(|| damaged("it is missing".to_owned()))?;
+            arn = Some(first.map_err(damaged)?.entry.stream_arn);
+        }
+        let extent = |ledger: LedgerAt| {
+            let newest = ledger.serials.last().copied()?;
+            Some(Extent { shard: ledger.shard, created: ledger.created, newest })
+        };
+        Ok((ledgers.into_iter().filter_map(extent).collect(), arn))
+    }
+
     /// Reads what is asked for, in order, into `taker`.
     pub fn read(&self, query: &Query, taker: &mut dyn Taker, stop: &Stop) -> Result<(), ReadFailure> {
         let (ledgers, _) = self.ledgers(&query.selection, stop)?;
@@ -102,7 +168,8 @@ impl Archive {
         }
         let tasks = shards.into_iter().flat_map(|shard| {
             let ledger = Arc::new(shard.ledger);
-            let serials: Vec<u64> = ledger.serials[shard.entries].to_vec();
+            let serials = ledger.serials[shard.entries].iter().copied();
+            let serials: Vec<u64> = serials.filter(|serial| query.reads(&ledger, *serial)).collect();
             serials.into_iter().map(move |serial| Task { ledger: Arc::clone(&ledger), serial })
         });
         self.in_turn(query, tasks, taker, stop)

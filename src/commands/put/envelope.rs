@@ -28,14 +28,14 @@ struct Line<'a> {
 
 /// A record out of an envelope line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Opened {
-    pub(super) data: Bytes,
-    pub(super) partition_key: Option<String>,
-    pub(super) explicit_hash_key: Option<u128>,
+pub(in crate::commands) struct Opened {
+    pub(in crate::commands) data: Bytes,
+    pub(in crate::commands) partition_key: Option<String>,
+    pub(in crate::commands) explicit_hash_key: Option<u128>,
 }
 
 /// Reads one envelope line, or says what is wrong with it.
-pub(super) fn open(text: &[u8]) -> Result<Opened, String> {
+pub(in crate::commands) fn open(text: &[u8]) -> Result<Opened, String> {
     let wrong = |what: &str| format!("not an envelope line: {what}");
     let line: Line<'_> = serde_json::from_slice(text).map_err(|error| wrong(&error.to_string()))?;
     let decode = |coded: &[u8]| STANDARD.decode_to_vec(coded).map(Bytes::from);
@@ -84,7 +84,7 @@ struct Letter<'a> {
 
 /// What a dead letter holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Dead<'a> {
+pub(in crate::commands) enum Dead<'a> {
     /// A record with its keys.
     Record(&'a Record),
     /// A payload that got no key.
@@ -94,7 +94,7 @@ pub(super) enum Dead<'a> {
 }
 
 /// Writes a dead letter as a line, its `\n` included.
-pub(super) fn seal(dead: Dead<'_>, error: &str, input: &str) -> serde_json::Result<Vec<u8>> {
+pub(in crate::commands) fn seal(dead: Dead<'_>, error: &str, input: &str) -> serde_json::Result<Vec<u8>> {
     let bytes: &[u8] = match dead {
         Dead::Record(record) => &record.data,
         Dead::Payload(bytes) | Dead::Line(bytes) => bytes,

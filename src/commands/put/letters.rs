@@ -14,9 +14,9 @@ const TOLD: u64 = 5;
 
 /// Where an item stands: its source, and its line or number there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) source: String,
-    pub(super) line: u64,
+pub(in crate::commands) struct Place {
+    pub(in crate::commands) source: String,
+    pub(in crate::commands) line: u64,
 }
 
 impl fmt::Display for Place {
@@ -48,7 +48,7 @@ impl fmt::Display for Row {
 }
 
 /// Takes what can't be delivered.
-pub(super) struct DeadLetters {
+pub(in crate::commands) struct DeadLetters {
     file: Option<(PathBuf, BufWriter<File>)>,
     count: u64,
     row: Option<Row>,
@@ -58,7 +58,7 @@ pub(super) struct DeadLetters {
 
 impl DeadLetters {
     /// With a file to append to, or without one.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+    pub(in crate::commands) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let file = match path {
             None => None,
             Some(path) => {
@@ -71,17 +71,17 @@ impl DeadLetters {
     }
 
     /// Whether what is written here can be put again.
-    pub(super) const fn keeps(&self) -> bool {
+    pub(in crate::commands) const fn keeps(&self) -> bool {
         self.file.is_some()
     }
 
     /// How many there were.
-    pub(super) const fn count(&self) -> u64 {
+    pub(in crate::commands) const fn count(&self) -> u64 {
         self.count
     }
 
     /// Keeps one, and tells of it: of each where there is no file, of the first few where there is one.
-    pub(super) fn take(
+    pub(in crate::commands) fn take(
         &mut self,
         dead: Dead<'_>,
         error: &str,
@@ -104,7 +104,7 @@ impl DeadLetters {
     }
 
     /// Tells of what was not yet told.
-    pub(super) fn tell(&mut self, screen: &Screen) {
+    pub(in crate::commands) fn tell(&mut self, screen: &Screen) {
         let Some(row) = self.row.take() else { return };
         self.rows += 1;
         if self.file.is_some() && self.rows > TOLD {
@@ -121,7 +121,7 @@ impl DeadLetters {
     }
 
     /// All that was taken is on disk afterwards.
-    pub(super) fn save(&mut self) -> Result<(), Failure> {
+    pub(in crate::commands) fn save(&mut self) -> Result<(), Failure> {
         let Some((path, file)) = self.file.as_mut().filter(|_| self.unsaved) else { return Ok(()) };
         file.flush().and_then(|()| file.get_ref().sync_all()).map_err(|error| failed(path, &error))?;
         self.unsaved = false;

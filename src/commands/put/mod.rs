@@ -3,12 +3,12 @@
 //! Owns the command line, the order of things and the exit code. How records are batched, paced and tried
 //! again is the [`crate::producer`]'s.
 
-mod envelope;
+pub(super) mod envelope;
 mod feed;
 mod input;
 mod keys;
-mod letters;
-mod screen;
+pub(super) mod letters;
+pub(super) mod screen;
 mod summary;
 mod tracker;
 

@@ -7,13 +7,13 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::producer::Totals;
 
 /// The bar, or nothing.
-pub(super) struct Screen {
+pub(in crate::commands) struct Screen {
     bar: ProgressBar,
 }
 
 impl Screen {
     /// With `bytes` of input in all, as far as that is known.
-    pub(super) fn new(bytes: Option<u64>) -> Self {
+    pub(in crate::commands) fn new(bytes: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
         let template = match bytes {
             Some(_) => "{elapsed:>4} [{bar:32}] {bytes} of {total_bytes}  {msg}",
@@ -26,12 +26,12 @@ impl Screen {
     }
 
     /// So many bytes of input were taken.
-    pub(super) fn taken(&self, bytes: u64) {
+    pub(in crate::commands) fn taken(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
     /// How it goes, `passed` after the start.
-    pub(super) fn show(&self, totals: &Totals, passed: Duration) {
+    pub(in crate::commands) fn show(&self, totals: &Totals, passed: Duration) {
         if self.bar.is_hidden() {
             return;
         }
@@ -44,18 +44,26 @@ impl Screen {
         self.bar.tick();
     }
 
+    /// How it goes, in these words.
+    pub(in crate::commands) fn say(&self, text: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(text());
+            self.bar.tick();
+        }
+    }
+
     /// Lets something else write to standard error.
-    pub(super) fn aside(&self, write: impl FnOnce()) {
+    pub(in crate::commands) fn aside(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 
     /// Takes the bar away.
-    pub(super) fn clear(&self) {
+    pub(in crate::commands) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 /// `12.3 MiB`
-pub(super) fn bytes(count: u64) -> String {
+pub(in crate::commands) fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()
 }

@@ -1,0 +1,92 @@
+//! The stream that a replay puts into: found, and told from the one that the archive is of.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::ReplayArgs;
+use crate::aws::blocking::Blocking;
+use crate::aws::clients::{Clients, ClientsError};
+use crate::aws::kinesis::{KinesisStream, StreamName};
+use crate::aws::put_records::KinesisSink;
+use crate::commands::wiring::aws_settings;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::model::shard::{StreamIdentity, StreamStatus};
+use crate::ports::put::RecordSink;
+use crate::ports::{Clock, Stream};
+use crate::stop::Stop;
+
+/// The stream, as it is now.
+pub(super) struct Target {
+    pub(super) identity: StreamIdentity,
+    pub(super) sink: KinesisSink,
+    pub(super) open_shards: usize,
+    pub(super) most_record_bytes: usize,
+}
+
+impl Target {
+    /// Asks for the stream; it must be there and take records.
+    pub(super) fn find(
+        args: &ReplayArgs,
+        config: &Config,
+        runtime: &Handle,
+        clock: &Arc<dyn Clock>,
+        stop: &Stop,
+    ) -> Result<Self, Failure> {
+        let name = match &args.to_stream {
+            arn if arn.starts_with("arn:") => StreamName::Arn(arn.clone()),
+            name => StreamName::Name(name.clone()),
+        };
+        let clients = clients(args, config, runtime)?;
+        let unreachable = |error: &dyn std::fmt::Display| {
+            Failure::failed(format!("nothing can be put into {}: {error}", args.to_stream))
+        };
+        let blocking = Blocking::new(runtime.clone());
+        let stream = KinesisStream::new(&clients, blocking, Arc::clone(clock), name.clone());
+        let found = stream.describe(stop).map_err(|error| unreachable(&error))?.value;
+        if !matches!(found.status, StreamStatus::Active | StreamStatus::Updating) {
+            return Err(unreachable(&"it is not active"));
+        }
+        let sink = KinesisSink::new(&clients, name);
+        let facts = runtime.block_on(sink.facts()).map_err(|error| unreachable(&error))?;
+        let shards = runtime.block_on(sink.shards()).map_err(|error| unreachable(&error))?;
+        Ok(Self {
+            identity: found.identity,
+            sink,
+            open_shards: shards.iter().filter(|shard| !shard.closed).count(),
+            most_record_bytes: facts.max_record_bytes,
+        })
+    }
+
+    /// What comes out of a stream must not go into it again unless that is meant: a keeper that runs would
+    /// archive everything twice, and consumers would see it twice.
+    pub(super) fn must_not_be(&self, source: &str, force: bool) -> Result<(), Failure> {
+        if self.identity.arn != source || force {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{source} is the stream that the archive is of: its consumers would get every record again\n\
+             name another stream, or say --force"
+        )))
+    }
+}
+
+fn clients(args: &ReplayArgs, config: &Config, runtime: &Handle) -> Result<Clients, Failure> {
+    let mut settings = aws_settings(config);
+    let replace = |setting: &mut Option<String>, given: &Option<String>| {
+        if given.is_some() {
+            setting.clone_from(given);
+        }
+    };
+    replace(&mut settings.region, &args.to_region);
+    replace(&mut settings.endpoint_url, &args.to_endpoint_url);
+    replace(&mut settings.profile, &args.to_profile);
+    replace(&mut settings.role_arn, &args.to_role_arn);
+    Clients::load(runtime, &settings).map_err(|error| match error {
+        ClientsError::NoRegion => Failure::failed(
+            "no AWS region was found: give --to-region, or set aws.region in the configuration file",
+        ),
+        ClientsError::Deadline => Failure::failed(error.to_string()),
+    })
+}
