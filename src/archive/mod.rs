@@ -12,6 +12,7 @@ pub mod read;
 pub mod report;
 #[cfg(test)]
 mod scribe;
+mod side;
 mod strays;
 mod stretch;
 pub mod verify;
