@@ -12,7 +12,7 @@ use super::held::Held;
 use super::ledgers::LedgerAt;
 use super::verify::selected;
 use super::{Archive, Selection};
-use crate::codec::BatchWriter;
+use crate::codec::Renderer;
 use crate::codec::aggregate::for_each_user_record;
 use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, GapCause};
 use crate::model::record::RawRecord;
@@ -106,7 +106,7 @@ enum Rendered {
     Nothing,
     /// Its beginning was trimmed.
     Partly,
-    Lines(Box<BatchWriter>),
+    Lines(Box<Renderer>),
 }
 
 /// Records in a row that no batch claims.
@@ -224,7 +224,7 @@ impl<'a> Shard<'a> {
         self.tell_unclaimed();
         if matches!(self.rendered, Rendered::Nothing) {
             self.rendered = if *number == claim.batch.first_sequence_number {
-                Rendered::Lines(Box::new(BatchWriter::new(LEVEL)))
+                Rendered::Lines(Box::new(Renderer::new(claim.batch.form(), LEVEL)))
             } else {
                 Rendered::Partly
             };
@@ -259,7 +259,7 @@ impl<'a> Shard<'a> {
     /// All that the stream holds of the claim was taken; `passed`: and something after it.
     fn settle(&mut self, claim: &Claim, passed: bool) {
         let Claim { serial, batch, .. } = claim;
-        let content = match std::mem::replace(&mut self.rendered, Rendered::Nothing) {
+        let finished = match std::mem::replace(&mut self.rendered, Rendered::Nothing) {
             // Trimmed, unless the stream gave something before it.
             Rendered::Nothing => {
                 if self.compared.records > 0 {
@@ -275,13 +275,14 @@ impl<'a> Shard<'a> {
                 self.compared.trimmed += 1;
                 return;
             }
-            Rendered::Lines(mut lines) => lines.finish().map(|finished| finished.content),
+            Rendered::Lines(mut lines) => lines.finish(),
         };
-        let Some(content) = content else { return };
-        if content.content_sha256 == batch.content_sha256 && content.records == batch.records {
+        let Some(finished) = finished else { return };
+        if batch.is(&finished.content, finished.side.as_ref().map(|side| &side.content)) {
             self.compared.batches += 1;
             return;
         }
+        let content = finished.content;
         let came = if passed { "" } else { ", and nothing after it" };
         let told = format!(
             "the stream holds {} records with content {} from {} to {}{came}; entry {serial} claims {} with {}",

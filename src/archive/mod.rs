@@ -17,6 +17,7 @@ pub mod repair;
 pub mod report;
 #[cfg(test)]
 mod scribe;
+mod side;
 mod strays;
 mod stretch;
 pub mod verify;

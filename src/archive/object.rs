@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use crate::codec::hash::Hasher;
-use crate::codec::{LineReader, ReadError, parse_line};
-use crate::model::batch::Content;
+use crate::codec::{LineReader, OwnedRecord, ReadError, TextLines, parse_line};
+use crate::model::batch::{Content, Format};
 use crate::model::ledger::{BatchBody, Entry};
 use crate::model::metadata::{self, Source};
 use crate::model::sequence::SequenceNumber;
@@ -21,14 +21,17 @@ pub(super) enum Examined {
     Unread(String),
 }
 
-/// Reads the object to its end, every line as a record.
-pub(super) fn examine(gz: Box<dyn Read + Send>) -> Examined {
-    let mut reader = LineReader::new(gz);
+/// Reads the batch's object to its end, every line as a record.
+pub(super) fn examine(file: Box<dyn Read + Send>, batch: &BatchBody) -> Examined {
+    if batch.format == Format::Payload {
+        return examine_payload(file, batch);
+    }
+    let mut reader = LineReader::packed(batch.compression, file);
     let mut lines = Lines::default();
     loop {
         match reader.next_line() {
             Ok(Some(line)) => {
-                if let Err(why) = lines.take(line.text, &line.sequence_number, line.arrival) {
+                if let Err(why) = lines.take(line.text) {
                     return Examined::Damaged(format!("line {}: {why}", lines.records));
                 }
             }
@@ -37,8 +40,8 @@ pub(super) fn examine(gz: Box<dyn Read + Send>) -> Examined {
             Err(error) => return Examined::Damaged(error.to_string()),
         }
     }
-    if let Some(member) = reader.split_member() {
-        return Examined::Damaged(format!("gzip member {member} ends in the middle of a line"));
+    if let Some((kind, member)) = reader.split_member() {
+        return Examined::Damaged(format!("{kind} {member} ends in the middle of a line"));
     }
     let (size, sha256) = reader.take_source_hash();
     lines
@@ -46,9 +49,38 @@ pub(super) fn examine(gz: Box<dyn Read + Send>) -> Examined {
         .map_or_else(|| Examined::Damaged("it holds no record".to_owned()), Examined::Content)
 }
 
+/// Reads an object of payloads: its lines do not say of which records they are.
+fn examine_payload(file: Box<dyn Read + Send>, batch: &BatchBody) -> Examined {
+    let mut lines = TextLines::new(batch.compression, file);
+    let mut text = Hasher::default();
+    loop {
+        match lines.next_line() {
+            Ok(Some(line)) => text.update(line),
+            Ok(None) => break,
+            Err(error @ ReadError::Source { .. }) => return Examined::Unread(error.to_string()),
+            Err(error) => return Examined::Damaged(error.to_string()),
+        }
+    }
+    if let Some((kind, member)) = lines.split_member() {
+        return Examined::Damaged(format!("{kind} {member} ends in the middle of a line"));
+    }
+    let (size, sha256) = lines.take_source_hash();
+    Examined::Content(Box::new(Content {
+        first_sequence_number: batch.first_sequence_number.clone(),
+        last_sequence_number: batch.last_sequence_number.clone(),
+        records: lines.lines(),
+        first_arrival: batch.first_arrival,
+        last_arrival: batch.last_arrival,
+        content_size: text.len(),
+        content_sha256: text.take_hex(),
+        size,
+        sha256,
+    }))
+}
+
 /// The lines so far.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     text: Hasher,
     records: u64,
     first: Option<(SequenceNumber, Timestamp)>,
@@ -56,11 +88,27 @@ struct Lines {
 }
 
 impl Lines {
+    pub(super) const fn records(&self) -> u64 {
+        self.records
+    }
+
     /// The next line: whole, a record, and behind the one before it.
-    fn take(&mut self, text: &[u8], number: &SequenceNumber, arrival: Timestamp) -> Result<(), String> {
+    fn take(&mut self, text: &[u8]) -> Result<(), String> {
+        let record = parse_line(text).map_err(|error| error.to_string());
+        match record {
+            Ok(record) => self.take_record(text, &record),
+            Err(why) => {
+                self.records += 1;
+                Err(why)
+            }
+        }
+    }
+
+    /// The next line, and the record that it is.
+    pub(super) fn take_record(&mut self, text: &[u8], record: &OwnedRecord) -> Result<(), String> {
         self.text.update(text);
         self.records += 1;
-        let record = parse_line(text).map_err(|error| error.to_string())?;
+        let (number, arrival) = (&record.sequence_number, record.arrival);
         if let Some((before, sub, _)) = &self.last {
             let follows =
                 number > before || (number == before && *sub < record.sub_sequence_number && sub.is_some());
@@ -75,7 +123,7 @@ impl Lines {
         Ok(())
     }
 
-    fn content(mut self, size: u64, sha256: String) -> Option<Box<Content>> {
+    pub(super) fn content(mut self, size: u64, sha256: String) -> Option<Box<Content>> {
         let (first_sequence_number, first_arrival) = self.first?;
         let (last_sequence_number, _, last_arrival) = self.last?;
         Some(Box::new(Content {

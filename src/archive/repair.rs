@@ -162,6 +162,9 @@ struct Claim {
     ledger: LedgerAt,
     entry: Entry,
     batch: Box<BatchBody>,
+    /// The key of the object that is meant: the batch's, or that of its side object.
+    key: String,
+    is_side: bool,
     /// The object's hash, as the next batch's entry has it.
     sha256: Option<String>,
     /// The next entry gives the batch's records up.
@@ -174,7 +177,7 @@ impl Mender<'_> {
         let Some(claim) = self.claim(broken)? else {
             return Ok(Repair::not(key, "the entry that claims it cannot be read"));
         };
-        if claim.given_up {
+        if claim.given_up && !claim.is_side {
             return self.void(&claim);
         }
         let mut tried = Vec::new();
@@ -238,7 +241,9 @@ impl Mender<'_> {
                 Body::Begin(_) | Body::End(_) => {}
             }
         }
-        Ok(Some(Claim { ledger, entry: read.entry, batch, sha256, given_up }))
+        let (key, is_side) = (broken.key.clone(), broken.key != batch.key);
+        let sha256 = sha256.filter(|_| !is_side);
+        Ok(Some(Claim { key, is_side, ledger, entry: read.entry, batch, sha256, given_up }))
     }
 
     /// Puts a proved object where it belongs.
@@ -249,12 +254,12 @@ impl Mender<'_> {
         source: &str,
     ) -> Result<Repair, StoreError> {
         let attributes = attributes(claim, content, Some(claim.entry.serial));
-        self.put(&claim.batch.key, bytes, &attributes, source, &|| {
+        self.put(&claim.key, bytes, &attributes, source, &|| {
             let candidates = Candidates { mender: self, claim };
             let whole = candidates.current().is_ok_and(|found| {
                 found.iter().any(|candidate| matches!(candidate, Candidate::Proved { .. }))
             });
-            let head = self.tools.store.head(&claim.batch.key, self.stop)?;
+            let head = self.tools.store.head(&claim.key, self.stop)?;
             Ok(whole && head.is_some_and(|head| against_metadata(&head, content, &claim.entry).is_ok()))
         })
     }
@@ -291,10 +296,10 @@ impl Mender<'_> {
     ) -> Result<Repair, StoreError> {
         let proof = (&content.first_sequence_number, content.content_sha256.as_str());
         let key = self.archive.keys.repaired(&claim.entry.shard, claim.entry.stream_created, proof);
-        let attributes = attributes(claim, content, None);
+        let attributes = Attributes { content_type: "application/gzip", ..attributes(claim, content, None) };
         self.tools.store.put_if_absent(&key, PutBody::Bytes(bytes), &attributes, self.stop)?;
         Ok(Repair {
-            key: claim.batch.key.clone(),
+            key: claim.key.clone(),
             outcome: Outcome::Approximated,
             told: format!("{}; {} records lie under {key}", tried.join("; "), content.records),
         })
@@ -322,7 +327,7 @@ fn source(claim: &Claim, serial: Option<u64>) -> Source<'_> {
 
 fn attributes(claim: &Claim, content: &Content, serial: Option<u64>) -> Attributes {
     Attributes {
-        content_type: "application/gzip",
+        content_type: claim.batch.compression.media_type(),
         sha256: content.sha256.clone(),
         metadata: metadata::of(&source(claim, serial), content),
         data: true,
@@ -345,7 +350,7 @@ fn void_attributes(claim: &Claim, bytes: &[u8]) -> Attributes {
     };
     let mut metadata = metadata::of(&source(claim, Some(claim.entry.serial)), &content);
     metadata.push((metadata::VOID, "1".to_owned()));
-    Attributes { content_type: "application/gzip", sha256, metadata, data: true }
+    Attributes { content_type: batch.compression.media_type(), sha256, metadata, data: true }
 }
 
 #[cfg(test)]

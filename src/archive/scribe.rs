@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::BatchWriter;
+use crate::codec::Renderer;
 use crate::ledger::{Ledger, Predecessor};
-use crate::model::batch::{Compression, Format, SealReason};
+use crate::model::batch::{Compression, Content, Form, Format, SealReason};
 use crate::model::key::{Keys, Layout, Prefix};
-use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, EndBody, GapBody, GapCause};
+use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, EndBody, GapBody, GapCause, SideBody};
 use crate::model::metadata::{self, Source};
 use crate::model::record::ArchivedRecord;
 use crate::model::sequence::SequenceNumber;
@@ -42,6 +42,9 @@ pub(super) struct Scribe<'a> {
     shard: ShardId,
     last: Option<(u64, String)>,
     object: String,
+    /// The forms of its objects, in turn.
+    pub(super) forms: Vec<Form>,
+    batches: usize,
 }
 
 impl<'a> Scribe<'a> {
@@ -49,7 +52,15 @@ impl<'a> Scribe<'a> {
         let shard = ShardId::new(shard);
         let store: Arc<dyn ObjectStore> = Arc::clone(shelf) as Arc<dyn ObjectStore>;
         let ledger = Ledger::new(store, keys(), stream(), shard.clone(), "host".into());
-        let mut scribe = Self { shelf, ledger, shard, last: None, object: String::new() };
+        let mut scribe = Self {
+            shelf,
+            ledger,
+            shard,
+            last: None,
+            object: String::new(),
+            forms: vec![Form::SPOOLED],
+            batches: 0,
+        };
         scribe.append(Body::Begin(BeginBody {
             parents: parents.iter().map(|parent| ShardId::new(*parent)).collect(),
             starting_hash_key: range.0.to_string(),
@@ -77,9 +88,10 @@ impl<'a> Scribe<'a> {
     }
 
     pub(super) fn batch_in(&mut self, first: u64, records: u64, at: Timestamp, hour: Hour) -> String {
-        let mut writer = BatchWriter::new(6);
+        let mut writer = self.renderer();
         for n in first..first + records {
-            let text = format!("{{\"event\":{n},\"text\":\"{}\"}}", "x".repeat(n as usize % 50));
+            let end = if self.forms.len() > 1 && n % 7 == 3 { "\n" } else { "" };
+            let text = format!("{{\"event\":{n},\"text\":\"{}\"}}{end}", "x".repeat(n as usize % 50));
             writer.append(&ArchivedRecord {
                 sequence_number: &number(n),
                 sub_sequence_number: None,
@@ -96,7 +108,7 @@ impl<'a> Scribe<'a> {
     /// One batch of aggregates: each with its number, and for each of its user records whether it
     /// lies outside the shard.
     pub(super) fn aggregates(&mut self, aggregates: &[(u64, &[bool])]) -> String {
-        let mut writer = BatchWriter::new(6);
+        let mut writer = self.renderer();
         for (n, outside) in aggregates {
             for (sub, outside) in (0..).zip(*outside) {
                 writer.append(&ArchivedRecord {
@@ -113,18 +125,29 @@ impl<'a> Scribe<'a> {
         self.put(writer, start().hour())
     }
 
-    /// The entry and the object of a batch.
-    fn put(&mut self, mut writer: BatchWriter, hour: Hour) -> String {
+    fn renderer(&self) -> Renderer {
+        Renderer::new(self.forms[self.batches % self.forms.len()], 6)
+    }
+
+    /// The entry and the objects of a batch.
+    fn put(&mut self, mut writer: Renderer, hour: Hour) -> String {
+        let form = self.forms[self.batches % self.forms.len()];
+        self.batches += 1;
         let finished = writer.finish().unwrap();
         let content = finished.content;
-        let form = (Format::Envelope, Compression::Gzip);
         let key = keys().object(Layout::Hive, hour, &self.shard, &content.first_sequence_number, form);
+        let side = finished.side.as_ref().map(|side| SideBody {
+            key: Keys::side(&key),
+            records: side.content.records,
+            content_size: side.content.content_size,
+            content_sha256: side.content.content_sha256.clone(),
+        });
         let previous_object_sha256 = std::mem::replace(&mut self.object, content.sha256.clone());
         let serial = self.append(Body::Batch(Box::new(BatchBody {
             key: key.clone(),
             hour,
-            format: form.0,
-            compression: form.1,
+            format: form.format,
+            compression: form.compression,
             deaggregate: true,
             first_sequence_number: content.first_sequence_number.clone(),
             last_sequence_number: content.last_sequence_number.clone(),
@@ -135,16 +158,25 @@ impl<'a> Scribe<'a> {
             last_arrival: content.last_arrival,
             sealed_by: SealReason::Age,
             previous_object_sha256,
+            side,
         })));
-        let source =
-            Source { stream: "s", created: stream().created, shard: &self.shard, serial: Some(serial) };
-        let metadata = metadata::of(&source, &content);
-        let attributes =
-            Attributes { content_type: "application/gzip", sha256: content.sha256, metadata, data: true };
-        self.shelf
-            .put_if_absent(&key, PutBody::Bytes(&finished.parts.concat()), &attributes, &Stop::new())
-            .unwrap();
+        if let Some(side) = finished.side {
+            self.store(&Keys::side(&key), serial, &side.content, &side.parts, form);
+        }
+        self.store(&key, serial, &content, &finished.parts, form);
         key
+    }
+
+    fn store(&self, key: &str, serial: u64, content: &Content, parts: &[Vec<u8>], form: Form) {
+        let created = stream().created;
+        let source = Source { stream: "s", created, shard: &self.shard, serial: Some(serial) };
+        let attributes = Attributes {
+            content_type: form.compression.media_type(),
+            sha256: content.sha256.clone(),
+            metadata: metadata::of(&source, content),
+            data: true,
+        };
+        self.shelf.put_if_absent(key, PutBody::Bytes(&parts.concat()), &attributes, &Stop::new()).unwrap();
     }
 
     pub(super) fn gap(&mut self, after: Option<u64>, resumes_at: u64) {
@@ -169,11 +201,28 @@ pub(super) fn good() -> Arc<Shelf> {
     archive_of(150, 20)
 }
 
+/// As [`good`], its objects in every form in turn, some of them with a side object.
+pub(super) fn mixed(of_parent: u64, of_child: u64) -> Arc<Shelf> {
+    let form = |format, compression| Form { format, compression };
+    let forms = [
+        Form::SPOOLED,
+        form(Format::Payload, Compression::Zstd),
+        form(Format::Envelope, Compression::Zstd),
+        form(Format::Payload, Compression::Gzip),
+    ];
+    archive_in(&forms, of_parent, of_child)
+}
+
 /// So many batches of the parent within five hours, and so many of each child.
 pub(super) fn archive_of(of_parent: u64, of_child: u64) -> Arc<Shelf> {
+    archive_in(&[Form::SPOOLED], of_parent, of_child)
+}
+
+fn archive_in(forms: &[Form], of_parent: u64, of_child: u64) -> Arc<Shelf> {
     let shelf = Arc::new(Shelf::new(start() + 100 * HOUR));
     let half = u128::MAX / 2;
     let mut parent = Scribe::new(&shelf, "shardId-000000000000", &[], (0, u128::MAX));
+    parent.forms = forms.to_vec();
     for n in 0..of_parent {
         parent.batch(10 * n, 10, start() + HOUR * (5 * n / of_parent) as u32);
     }
@@ -184,6 +233,7 @@ pub(super) fn archive_of(of_parent: u64, of_child: u64) -> Arc<Shelf> {
         [("shardId-000000000001", (0, half)), ("shardId-000000000002", (half + 1, u128::MAX))]
     {
         let mut child = Scribe::new(&shelf, shard, &["shardId-000000000000"], range);
+        child.forms = forms.to_vec();
         for n in 0..of_child {
             child.batch(2000 + 10 * n, 10, start() + 6 * HOUR);
         }

@@ -50,7 +50,7 @@ impl Claims<'_> {
         let below = key.strip_prefix(archive.keys.root()).unwrap_or(key);
         let name = below.rsplit('/').next().unwrap_or(below);
         // Hour manifests are held against the ledgers elsewhere.
-        if name.starts_with('_') {
+        if name.starts_with('_') && !name.contains(".side.ndjson.") {
             return Ok(false);
         }
         let whole = self.selection == &Selection::default();
@@ -79,7 +79,9 @@ impl Claims<'_> {
         for ledger in self.ledgers.iter().filter(|ledger| ledger.shard == *shard) {
             let mut serial = ledger.serials.last().map_or(0, |last| last + 1);
             while let Some(Ok(read)) = archive.entry(ledger, serial, stop)? {
-                if matches!(&read.entry.body, Body::Batch(batch) if batch.key == key) {
+                if let Body::Batch(batch) = &read.entry.body
+                    && (batch.key == key || batch.side.as_ref().is_some_and(|side| side.key == key))
+                {
                     return Ok(true);
                 }
                 serial += 1;
@@ -120,7 +122,7 @@ fn parts(below: &str) -> Option<(Hour, ShardId, SequenceNumber)> {
             Hour::of_date(&date.replace('/', "-"), hour)?
         }
     };
-    let (stem, _) = name.split_once('.')?;
+    let (stem, _) = name.trim_start_matches('_').split_once('.')?;
     let (shard, first) = stem.rsplit_once('-')?;
     Some((hour, ShardId::new(shard), first.parse().ok()?))
 }
@@ -135,6 +137,7 @@ mod tests {
         assert_eq!(hive, parts("2026/11/22/05/shardId-000000000000-4966.ndjson.zst").unwrap());
         assert_eq!(hive.0.start().to_string(), "2026-11-22T05:00:00.000Z");
         assert_eq!(hive.1, ShardId::new("shardId-000000000000"));
+        assert_eq!(hive, parts("2026/11/22/05/_shardId-000000000000-4966.side.ndjson.gz").unwrap());
         assert!(parts("dt=2026-11-22/notes.txt").is_none());
     }
 }

@@ -12,8 +12,8 @@ use super::fault::{Fault, FaultKind};
 use super::ledgers::{LedgerAt, ReadEntry};
 use super::object::{Examined, against_entry, against_metadata, examine};
 use super::report::Tally;
+use super::side;
 use crate::codec::void;
-use crate::model::batch::{Compression, Format};
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
 use crate::model::sequence::Position;
@@ -257,7 +257,7 @@ impl<'a> Walk<'a> {
                 hour.start()
             ));
         }
-        let form = (batch.format, batch.compression);
+        let form = batch.form();
         let key =
             |layout| self.terms.archive.keys.object(layout, batch.hour, &self.ledger.shard, first, form);
         if [Layout::Hive, Layout::Firehose].map(key).contains(&batch.key) {
@@ -269,6 +269,7 @@ impl<'a> Walk<'a> {
 
     fn batch(&mut self, serial: u64, read: &ReadEntry, batch: &BatchBody) -> Result<(), StoreError> {
         self.walked.claimed.push((batch.key.clone(), serial));
+        self.walked.claimed.extend(batch.side.iter().map(|side| (side.key.clone(), serial)));
         let previous = &batch.previous_object_sha256;
         if self.chain.first_batch {
             self.walked.first_link = Some(previous.clone());
@@ -298,22 +299,31 @@ impl<'a> Walk<'a> {
             self.chain.void = true;
             return Ok(None);
         }
-        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
-            let told = "this version of the program cannot read its format";
-            self.unconfirmed.push(Fault::new(FaultKind::ObjectDamaged, &batch.key, told));
-            return Ok(None);
-        }
         let Some(content) = self.content(batch)? else { return Ok(None) };
         if archive.has_metadata
             && let Err(why) = against_metadata(&head, &content, &read.entry)
         {
             self.unconfirmed.push(Fault::new(FaultKind::MetadataAltered, &batch.key, why));
         }
+        self.side(read, batch)?;
         self.walked.tally.objects += 1;
         self.walked.tally.records += content.records;
         self.walked.tally.bytes += content.size;
         self.walked.tally.content_bytes += content.content_size;
         Ok(Some(content.sha256))
+    }
+
+    fn side(&mut self, read: &ReadEntry, batch: &BatchBody) -> Result<(), StoreError> {
+        let Some(side) = &batch.side else { return Ok(()) };
+        let (content, mut faults) = side::prove(self.terms, read, batch, side)?;
+        self.unconfirmed.append(&mut faults);
+        if let Some(content) = content {
+            self.walked.tally.objects += 1;
+            self.walked.tally.records += content.records;
+            self.walked.tally.bytes += content.size;
+            self.walked.tally.content_bytes += content.content_size;
+        }
+        Ok(())
     }
 
     /// The content of an object that is there; `None` after a fault.
@@ -327,7 +337,7 @@ impl<'a> Walk<'a> {
                 fault("it was there and is gone".to_owned());
                 return Ok(None);
             };
-            match examine(bytes) {
+            match examine(bytes, batch) {
                 Examined::Content(content) => {
                     return match against_entry(&content, batch) {
                         Ok(()) => Ok(Some(*content)),
@@ -366,9 +376,9 @@ impl<'a> Walk<'a> {
 }
 
 /// So often an object is read again when the connection breaks.
-const READ_TRIES: u32 = 3;
+pub(super) const READ_TRIES: u32 = 3;
 
-fn unread(key: &str, message: String) -> StoreError {
+pub(super) fn unread(key: &str, message: String) -> StoreError {
     let kind = crate::ports::StoreErrorKind::NoAnswer;
     StoreError { call: "GetObject", key: key.to_owned(), kind, message }
 }

@@ -54,8 +54,27 @@ impl Text {
 
     /// Appends one envelope line.
     pub(super) fn write_line(&mut self, record: &ArchivedRecord<'_>) {
-        let mut digits = itoa::Buffer::new();
         self.put(b"{\"sequence_number\":\"");
+        self.write_fields(record);
+    }
+
+    /// Appends one line of a side object: an envelope line that also tells how many lines of the
+    /// object itself stand before its record.
+    pub(super) fn write_side_line(&mut self, after_lines: u64, record: &ArchivedRecord<'_>) {
+        self.put(b"{\"after_lines\":");
+        self.put(itoa::Buffer::new().format(after_lines).as_bytes());
+        self.put(b",\"sequence_number\":\"");
+        self.write_fields(record);
+    }
+
+    /// Appends a line that holds a payload alone, as an envelope would.
+    pub(super) fn write_data_line(&mut self, data: &[u8]) {
+        self.put(b"{");
+        self.write_data(data);
+    }
+
+    fn write_fields(&mut self, record: &ArchivedRecord<'_>) {
+        let mut digits = itoa::Buffer::new();
         self.put(record.sequence_number.as_str().as_bytes());
         self.put(b"\"");
         if let Some(sub) = record.sub_sequence_number {
@@ -78,12 +97,18 @@ impl Text {
         if record.outside_hash_range {
             self.put(b",\"outside_hash_range\":true");
         }
-        if simdutf8::basic::from_utf8(record.data).is_ok() {
-            self.put(b",\"data\":\"");
-            self.put_escaped(record.data);
+        self.put(b",");
+        self.write_data(record.data);
+    }
+
+    /// The payload, and the line's end.
+    fn write_data(&mut self, data: &[u8]) {
+        if simdutf8::basic::from_utf8(data).is_ok() {
+            self.put(b"\"data\":\"");
+            self.put_escaped(data);
         } else {
-            self.put(b",\"data_base64\":\"");
-            self.put_base64(record.data);
+            self.put(b"\"data_base64\":\"");
+            self.put_base64(data);
         }
         self.put(b"\"}\n");
     }

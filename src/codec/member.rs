@@ -9,7 +9,7 @@ const STORED: usize = 0xffff;
 
 /// Makes gzip members (RFC 1952; mtime 0, no name, system "unknown").
 #[derive(Default)]
-pub(super) struct Packer {
+pub(super) struct GzipPacker {
     level: CompressionLvl,
     /// State and scratch, made when first needed: an idle shard holds neither.
     open: Option<Open>,
@@ -20,7 +20,7 @@ struct Open {
     scratch: Vec<u8>,
 }
 
-impl Packer {
+impl GzipPacker {
     /// A packer at libdeflate's `level`, 1 to 12; others are brought into that range.
     pub(super) fn new(level: u32) -> Self {
         let level = i32::try_from(level.clamp(1, 12)).unwrap_or(6);
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_header_is_always_the_same() {
         for level in [0, 1, 6, 12, 99] {
-            let member = Packer::new(level).pack(b"text\n");
+            let member = GzipPacker::new(level).pack(b"text\n");
             assert_eq!(member[..4], [0x1f, 0x8b, 8, 0], "deflate, no name, no further fields");
             assert_eq!(member[4..8], [0; 4], "mtime");
             assert_eq!(member[9], 255, "system");
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn it_holds_nothing_once_cleared() {
-        let mut packer = Packer::new(6);
+        let mut packer = GzipPacker::new(6);
         assert_eq!(packer.memory(), 0);
         let _ = packer.pack(&[b'a'; 100_000]);
         assert!(packer.memory() > 100_000);

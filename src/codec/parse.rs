@@ -42,6 +42,19 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
+    /// A record's own copy.
+    pub(super) fn of(record: &ArchivedRecord<'_>) -> Self {
+        Self {
+            sequence_number: record.sequence_number.clone(),
+            sub_sequence_number: record.sub_sequence_number,
+            arrival: record.arrival,
+            partition_key: record.partition_key.map(str::to_owned),
+            explicit_hash_key: record.explicit_hash_key.map(str::to_owned),
+            outside_hash_range: record.outside_hash_range,
+            data: record.data.to_vec(),
+        }
+    }
+
     /// The record as it is written.
     pub fn as_archived(&self) -> ArchivedRecord<'_> {
         ArchivedRecord {
@@ -75,14 +88,7 @@ struct Fields {
 pub fn parse_line(text: &[u8]) -> Result<OwnedRecord, NotALine> {
     let fields: Fields =
         serde_json::from_slice(text).map_err(|cause| NotALine::because(cause.to_string()))?;
-    let data = match (fields.data, fields.data_base64) {
-        (Some(text), None) => text.into_bytes(),
-        (None, Some(coded)) => base64_simd::STANDARD
-            .decode_to_vec(coded)
-            .map_err(|_| NotALine::because("`data_base64` is not base64"))?,
-        (Some(_), Some(_)) => return Err(NotALine::because("it has both `data` and `data_base64`")),
-        (None, None) => return Err(NotALine::because("it has neither `data` nor `data_base64`")),
-    };
+    let data = data_of(fields.data, fields.data_base64)?;
     Ok(OwnedRecord {
         sequence_number: fields.sequence_number,
         sub_sequence_number: fields.sub_sequence_number,
@@ -92,6 +98,30 @@ pub fn parse_line(text: &[u8]) -> Result<OwnedRecord, NotALine> {
         outside_hash_range: fields.outside_hash_range,
         data,
     })
+}
+
+/// A line's payload; the other fields may be absent, as they are where only payloads were archived.
+#[derive(Deserialize)]
+struct Data {
+    data: Option<String>,
+    data_base64: Option<String>,
+}
+
+/// Reads a line's payload alone.
+pub fn parse_data(text: &[u8]) -> Result<Vec<u8>, NotALine> {
+    let fields: Data = serde_json::from_slice(text).map_err(|cause| NotALine::because(cause.to_string()))?;
+    data_of(fields.data, fields.data_base64)
+}
+
+fn data_of(data: Option<String>, data_base64: Option<String>) -> Result<Vec<u8>, NotALine> {
+    match (data, data_base64) {
+        (Some(text), None) => Ok(text.into_bytes()),
+        (None, Some(coded)) => base64_simd::STANDARD
+            .decode_to_vec(coded)
+            .map_err(|_| NotALine::because("`data_base64` is not base64")),
+        (Some(_), Some(_)) => Err(NotALine::because("it has both `data` and `data_base64`")),
+        (None, None) => Err(NotALine::because("it has neither `data` nor `data_base64`")),
+    }
 }
 
 /// The head of a line: as much as is needed to order it.

@@ -10,7 +10,7 @@ use clap::Args;
 use super::opened::Opened;
 use super::range::Range;
 use crate::archive::read::{Query, ReadFailure, Remark, Taker, Wanted};
-use crate::codec::parse_line;
+use crate::codec::parse_data;
 use crate::error::Failure;
 
 /// Written at once.
@@ -98,16 +98,16 @@ impl<W: Write> Taker for Writer<W> {
         while let Some(end) = memchr::memchr(b'\n', lines) {
             let (line, rest) = lines.split_at(end + 1);
             lines = rest;
-            let record = parse_line(line).map_err(io::Error::other)?;
+            let data = parse_data(line).map_err(io::Error::other)?;
             match self.form {
                 Form::Payload(delimiter) => {
-                    self.out.write_all(&record.data)?;
+                    self.out.write_all(&data)?;
                     self.out.write_all(delimiter)?;
                 }
                 Form::LengthAndPayload | Form::Line => {
-                    let len = u32::try_from(record.data.len()).map_err(io::Error::other)?;
+                    let len = u32::try_from(data.len()).map_err(io::Error::other)?;
                     self.out.write_all(&len.to_be_bytes())?;
-                    self.out.write_all(&record.data)?;
+                    self.out.write_all(&data)?;
                 }
             }
         }
@@ -125,6 +125,12 @@ pub(super) fn tell(remark: &Remark) {
         Remark::Gap { entry, told } => format!("a gap: {told}; see {entry}"),
         Remark::Expired { key, records } => {
             format!("{key} has expired; its {records} records are not in the archive any more")
+        }
+        Remark::Untimed { key, records } => {
+            format!(
+                "{key} holds payloads without their times: all {records} are given, though some may have \
+                 arrived outside of the range"
+            )
         }
     };
     // With standard error gone there is nobody to tell.

@@ -34,6 +34,7 @@ pub(super) fn options(config: &Config, seed: u64) -> Options {
         bucket: config.archive.bucket.clone(),
         prefix: config.archive.prefix.clone(),
         layout: config.archive.layout,
+        form: config.archive.form,
         level: config.archive.level,
         keep: Keep { age: config.disk.keep, bytes: config.disk.keep_bytes },
         spool_bytes: config.disk.spool_bytes,

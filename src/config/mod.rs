@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Problem};
 
-use crate::model::batch::{Compression, Format, Limits};
+use crate::model::batch::{Form, Limits};
 use crate::model::key::{Layout, Prefix};
 use crate::model::timestamp::Timestamp;
 
@@ -105,11 +105,9 @@ pub struct Archive {
     pub prefix: Prefix,
     /// How an hour is written in a key.
     pub layout: Layout,
-    /// How records are written; only [`Format::Envelope`] in this version.
-    pub format: Format,
-    /// How objects are compressed; only [`Compression::Gzip`] in this version.
-    pub compression: Compression,
-    /// The gzip level, 1 to 12.
+    /// How records are written, and objects are compressed.
+    pub form: Form,
+    /// The level of the compressor: 1 to 12 for gzip, 1 to 22 for zstd.
     pub level: u32,
     /// The storage class of data objects, as S3 writes it.
     pub storage_class: String,

@@ -88,6 +88,30 @@ pub enum Compression {
     Zstd,
 }
 
+/// The form of an object: what stands in its settings, and in its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// How its records are written.
+    pub format: Format,
+    /// How it is compressed.
+    pub compression: Compression,
+}
+
+impl Form {
+    /// What lies in the spool, and is put as it lies there if it is asked for.
+    pub const SPOOLED: Self = Self { format: Format::Envelope, compression: Compression::Gzip };
+}
+
+impl Compression {
+    /// The media type of what is compressed so.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Gzip => "application/gzip",
+            Self::Zstd => "application/zstd",
+        }
+    }
+}
+
 /// Everything about a row of records that does not depend on where it will lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::batch::{Compression, Format};
+use super::batch::{Compression, Form, Format};
 use super::sequence::SequenceNumber;
 use super::shard::ShardId;
 use super::timestamp::{Hour, Timestamp};
@@ -89,7 +89,7 @@ impl Keys {
         hour: Hour,
         shard: &ShardId,
         first: &SequenceNumber,
-        form: (Format, Compression),
+        form: Form,
     ) -> String {
         let instant = hour.start().to_string();
         let (year, month, day, of_day) = (&instant[..4], &instant[5..7], &instant[8..10], &instant[11..13]);
@@ -97,15 +97,24 @@ impl Keys {
             Layout::Hive => format!("dt={year}-{month}-{day}/hour={of_day}"),
             Layout::Firehose => format!("{year}/{month}/{day}/{of_day}"),
         };
-        let lines = match form.0 {
+        let lines = match form.format {
             Format::Envelope => "ndjson",
             Format::Payload => "payload",
         };
-        let packed = match form.1 {
+        let packed = match form.compression {
             Compression::Gzip => "gz",
             Compression::Zstd => "zst",
         };
         format!("{}{folder}/{shard}-{first}.{lines}.{packed}", self.root)
+    }
+
+    /// The key of the side object of the object under `key`: beside it, and invisible to those who
+    /// pass over names that begin with `_`.
+    pub fn side(key: &str) -> String {
+        let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+        let (stem, packed) = name.rsplit_once('.').unwrap_or((name, ""));
+        let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+        format!("{folder}/_{stem}.side.ndjson.{packed}")
     }
 
     /// `_ledger/`, with all ledgers of all streams that bore the name.
@@ -162,7 +171,7 @@ mod tests {
         let shard = ShardId::new("shardId-000000000000");
         let hour = "2026-11-22T05:11:00Z".parse::<Timestamp>().unwrap().hour();
         let first = "4966".parse().unwrap();
-        let form = (Format::Envelope, Compression::Gzip);
+        let form = Form::SPOOLED;
         assert_eq!(
             keys.object(Layout::Hive, hour, &shard, &first, form),
             "raw/clickstream/dt=2026-11-22/hour=05/shardId-000000000000-4966.ndjson.gz"
@@ -170,6 +179,13 @@ mod tests {
         assert_eq!(
             keys.object(Layout::Firehose, hour, &shard, &first, form),
             "raw/clickstream/2026/11/22/05/shardId-000000000000-4966.ndjson.gz"
+        );
+        let form = Form { format: Format::Payload, compression: Compression::Zstd };
+        let payload = keys.object(Layout::Hive, hour, &shard, &first, form);
+        assert_eq!(payload, "raw/clickstream/dt=2026-11-22/hour=05/shardId-000000000000-4966.payload.zst");
+        assert_eq!(
+            Keys::side(&payload),
+            "raw/clickstream/dt=2026-11-22/hour=05/_shardId-000000000000-4966.side.ndjson.zst"
         );
         let created = Timestamp::from_millis(1_700_000_000_999);
         let entry = keys.entry(&shard, created, 41);

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Compression, Format, SealReason};
+use super::batch::{Compression, Content, Form, Format, SealReason};
 use super::sequence::{Position, SequenceNumber, or_empty};
 use super::shard::{ShardId, StreamIdentity};
 use super::timestamp::{Hour, Timestamp};
@@ -120,15 +120,46 @@ pub struct BatchBody {
     /// Hex SHA-256 of the object of the batch entry before it, as it lies in S3; empty for the
     /// first, and where that one was void or has expired.
     pub previous_object_sha256: String,
+    /// The side object, if some of the records can't be lines of the format: they are records of
+    /// the batch as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<SideBody>,
+}
+
+/// A batch's records that can't be lines of its format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideBody {
+    /// The key of their object.
+    pub key: String,
+    /// Lines.
+    pub records: u64,
+    /// Uncompressed bytes.
+    pub content_size: u64,
+    /// Hex SHA-256 of the uncompressed bytes.
+    pub content_sha256: String,
 }
 
 impl BatchBody {
+    /// The form of its object, and of its side object's compression.
+    pub const fn form(&self) -> Form {
+        Form { format: self.format, compression: self.compression }
+    }
+
+    /// Whether these are its records, in its form.
+    pub fn is(&self, content: &Content, side: Option<&Content>) -> bool {
+        let own = self.side.as_ref().map(|side| (&side.content_sha256, side.records));
+        self.content_sha256 == content.content_sha256
+            && self.records == content.records
+            && own == side.map(|side| (&side.content_sha256, side.records))
+    }
+
     /// Whether `other` claims the same records in the same form.
     pub fn claims_same_content(&self, other: &Self) -> bool {
         self.content_sha256 == other.content_sha256
             && self.records == other.records
             && self.first_sequence_number == other.first_sequence_number
             && self.last_sequence_number == other.last_sequence_number
+            && self.side == other.side
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::batch::SealReason;
-use super::ledger::GapBody;
+use super::ledger::{GapBody, SideBody};
 use super::sequence::SequenceNumber;
 use super::shard::ShardId;
 use super::timestamp::Timestamp;
@@ -83,6 +83,9 @@ pub struct BatchNotice {
     pub parents: Vec<ShardId>,
     /// Why the batch was sealed.
     pub sealed_by: SealReason,
+    /// The side object, if some of the records can't be lines of the object's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<SideBody>,
     /// MillisBehindLatest when it was sealed; 0 where another keeper sealed it.
     pub millis_behind_latest: u64,
 }
@@ -167,6 +170,7 @@ mod tests {
                 last_arrival: Timestamp::from_seconds(0),
                 parents: vec![],
                 sealed_by: SealReason::ShardEnd,
+                side: None,
                 millis_behind_latest: 0,
             })),
         };

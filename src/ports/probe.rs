@@ -19,6 +19,8 @@ pub enum CrashPoint {
     BeforeEntry,
     /// The ledger entry was put, the object was not.
     AfterEntry,
+    /// The side object was put, the object was not.
+    AfterSide,
     /// The object was put.
     AfterPut,
     /// The outbox file is written.
@@ -35,12 +37,13 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BeforeSeal,
         Self::DuringSeal,
         Self::AfterSeal,
         Self::BeforeEntry,
         Self::AfterEntry,
+        Self::AfterSide,
         Self::AfterPut,
         Self::AfterOutbox,
         Self::AfterCheckpoint,
@@ -57,6 +60,7 @@ impl CrashPoint {
             Self::AfterSeal => "after-seal",
             Self::BeforeEntry => "before-entry",
             Self::AfterEntry => "after-entry",
+            Self::AfterSide => "after-side",
             Self::AfterPut => "after-put",
             Self::AfterOutbox => "after-outbox",
             Self::AfterCheckpoint => "after-checkpoint",

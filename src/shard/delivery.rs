@@ -68,8 +68,31 @@ pub(super) struct Lines {
     pub(super) path: PathBuf,
     /// What they hold.
     pub(super) content: Content,
+    /// Those of their records that can't be lines of their form.
+    pub(super) side: Option<SideLines>,
     /// MillisBehindLatest when they were sealed.
     pub(super) millis_behind_latest: u64,
+}
+
+/// Lines ready to be put as a side object.
+#[derive(Clone, Debug)]
+pub(super) struct SideLines {
+    /// Where they lie, under the state directory.
+    pub(super) path: PathBuf,
+    /// What they hold.
+    pub(super) content: Content,
+}
+
+impl Lines {
+    /// Whether they are what the entry claims.
+    pub(super) fn are_of(&self, batch: &BatchBody) -> bool {
+        batch.is(&self.content, self.side.as_ref().map(|side| &side.content))
+    }
+
+    /// Sealed when reading was so far behind.
+    pub(super) fn behind(self, millis_behind_latest: u64) -> Self {
+        Self { millis_behind_latest, ..self }
+    }
 }
 
 /// An entry that is in the ledger and not yet dealt with.

@@ -27,7 +27,7 @@ impl ShardWorker {
             return self.claim_loss(batch, None, self.ports.clock.now());
         }
         tracing::debug!(key = batch.key, "looking for what can still be read after a void");
-        self.rereading = Some(self.new_rereading(Purpose::Resume));
+        self.rereading = Some(self.new_rereading(Purpose::Resume, batch.form()));
         Ok(Turn::to(Delivery::Rendering(Settling { stored, since: self.monotonic() })))
     }
 

@@ -1,9 +1,13 @@
 //! Placing: an entry's object, put where none is, and judged where one lies.
 
+use std::io::Read;
+
 use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
 use super::worker::ShardWorker;
-use crate::codec::reader::inspect;
-use crate::codec::void;
+use crate::codec::hash::Hasher;
+use crate::codec::reader::inspect_packed;
+use crate::codec::{ReadError, TextLines, void};
+use crate::model::batch::{Compression, Format};
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metadata;
 use crate::model::metric::Counter;
@@ -41,6 +45,7 @@ impl ShardWorker {
         let Some(batch) = settling.batch().cloned() else {
             return Ok(Turn::to(Delivery::Settling(settling)));
         };
+        self.put_side(&settling, &batch, &lines)?;
         let attributes = self.object_attributes(&settling, &batch, &lines.content);
         let body = PutBody::File { path: &lines.path, len: lines.content.size };
         let began = self.monotonic();
@@ -68,6 +73,40 @@ impl ShardWorker {
         }
     }
 
+    /// Puts the side object, if the entry has one. It comes first: who sees the object need not look
+    /// for it, and beside a void it holds nothing that counts.
+    fn put_side(&self, settling: &Settling, batch: &BatchBody, lines: &Lines) -> Result<(), Trouble> {
+        let (Some(side), Some(lines)) = (&batch.side, &lines.side) else { return Ok(()) };
+        let attributes = self.object_attributes(settling, batch, &lines.content);
+        let body = PutBody::File { path: &lines.path, len: lines.content.size };
+        match self.ports.store.put_if_absent(&side.key, body, &attributes, &self.stop)? {
+            Put::Stored(_) => {
+                self.ports.probe.reached(CrashPoint::AfterSide);
+                return Ok(());
+            }
+            Put::Taken => {}
+        }
+        let Some(head) = self.ports.store.head(&side.key, &self.stop)? else {
+            return Err(self.busy("the side object is taken and cannot be seen", side.key.clone()));
+        };
+        let found = match head.meta(metadata::CONTENT_SHA256) {
+            Some(content_sha256) => content_sha256.to_owned(),
+            None => self.hash_lines(&side.key, batch.compression)?.1,
+        };
+        if found == side.content_sha256 {
+            return Ok(());
+        }
+        Err(Trouble::Broken(format!(
+            "the side object s3://{bucket}/{key} holds content {found} where entry {} of the ledger ({}) says {}; \
+             compare them with: aws s3api head-object --bucket {bucket} --key {key}",
+            settling.serial(),
+            self.ledger.key(settling.serial()),
+            side.content_sha256,
+            bucket = self.setup.settings.bucket,
+            key = side.key,
+        )))
+    }
+
     /// Decides what an object under the entry's key is: the entry's, a void, or a contradiction.
     fn judge(
         &mut self,
@@ -86,7 +125,7 @@ impl ShardWorker {
                 records: head.meta(metadata::RECORDS).and_then(|text| text.parse().ok()),
                 last: head.meta(metadata::LAST_SEQUENCE_NUMBER).map(str::to_owned),
             },
-            _ => self.hash_object(&batch.key)?,
+            _ => self.hash_object(batch)?,
         };
         let agrees = found.content_sha256 == batch.content_sha256
             && found.records == Some(batch.records)
@@ -103,20 +142,27 @@ impl ShardWorker {
                 key = batch.key,
             )));
         }
-        let lines =
-            lines.or_else(|| self.own_lines_of(batch)).filter(|lines| lines.content.sha256 == found.sha256);
+        let lines = match lines {
+            None if self.setup.settings.keep_copies => self.render_from_spool(batch)?,
+            None => self.own_lines_of(batch),
+            lines => lines,
+        };
+        let lines = lines.filter(|lines| lines.content.sha256 == found.sha256);
         let seen = SeenObject { stored: head.stored.clone(), sha256: found.sha256, size: head.size, lines };
         Ok(Turn::to(Delivery::Recording(settling, Seen::Object(Box::new(seen)))))
     }
 
     /// An object without our metadata is fetched and hashed.
-    fn hash_object(&self, key: &str) -> Result<Found, Trouble> {
-        let Some(bytes) = self.ports.store.open(key, &self.stop)? else {
-            return Err(self.busy("the object was there and is gone", key.to_owned()));
-        };
-        let content = inspect(bytes).map_err(|error| {
-            Trouble::Broken(format!("the object at s3 key {key} is none of this archive: {error}"))
-        })?;
+    fn hash_object(&self, batch: &BatchBody) -> Result<Found, Trouble> {
+        if batch.format == Format::Payload {
+            let (records, content_sha256, sha256) = self.hash_lines(&batch.key, batch.compression)?;
+            // Its lines do not say what they are of; the same content is of the same records.
+            let last = Some(batch.last_sequence_number.to_string());
+            return Ok(Found { content_sha256, sha256, records: Some(records), last });
+        }
+        let file = self.open_object(&batch.key)?;
+        let content =
+            inspect_packed(batch.compression, file).map_err(|error| is_foreign(&batch.key, &error))?;
         Ok(Found {
             content_sha256: content.content_sha256,
             sha256: content.sha256,
@@ -124,6 +170,25 @@ impl ShardWorker {
             last: Some(content.last_sequence_number.to_string()),
         })
     }
+
+    /// How many lines an object holds, and the hashes of its content and of itself.
+    fn hash_lines(&self, key: &str, compression: Compression) -> Result<(u64, String, String), Trouble> {
+        let mut lines = TextLines::new(compression, self.open_object(key)?);
+        let mut content = Hasher::default();
+        while let Some(line) = lines.next_line().map_err(|error| is_foreign(key, &error))? {
+            content.update(line);
+        }
+        Ok((lines.lines(), content.take_hex(), lines.take_source_hash().1))
+    }
+
+    fn open_object(&self, key: &str) -> Result<Box<dyn Read + Send>, Trouble> {
+        let file = self.ports.store.open(key, &self.stop)?;
+        file.ok_or_else(|| self.busy("the object was there and is gone", key.to_owned()))
+    }
+}
+
+fn is_foreign(key: &str, error: &ReadError) -> Trouble {
+    Trouble::Broken(format!("the object at s3 key {key} is none of this archive: {error}"))
 }
 
 /// What was found to lie under an entry's key.

@@ -4,15 +4,15 @@
 use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
+use crate::codec::Renderer;
 use crate::codec::hash::sha256_hex;
 use crate::codec::reader::recut;
 use crate::codec::void;
-use crate::codec::writer::BatchWriter;
-use crate::model::batch::{Content, SealReason};
+use crate::model::batch::{Content, Form, SealReason};
 use crate::model::ledger::{BatchBody, Body, FORMAT_VERSION};
 use crate::model::manifest::{About, BatchNotice, EndNotice, GapNotice, Notice, Origin};
 use crate::model::metadata::{self, Source};
-use crate::model::metric::Counter;
+use crate::model::metric::{Counter, Service};
 use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
 use crate::model::sequence::Position;
@@ -109,6 +109,7 @@ impl ShardWorker {
     fn advance(&mut self, next: Archived) -> Result<(), Trouble> {
         self.drop_covered(&next)?;
         self.ports.disk.remove(&self.spool.rendered_path())?;
+        self.ports.disk.remove(&self.spool.rendered_side_path())?;
         self.ports.probe.reached(CrashPoint::AfterSpoolRemoved);
         let overtaken =
             self.reading.as_ref().is_some_and(|reading| reading.at.position < next.known.position);
@@ -155,7 +156,7 @@ impl ShardWorker {
     }
 
     fn repair(&mut self, item: &Item, from: &Position, to: &Position) -> Result<(), Trouble> {
-        let mut writer = BatchWriter::new(self.setup.settings.level);
+        let mut writer = Renderer::new(Form::SPOOLED, self.setup.settings.level);
         let lines = self.spool.open_lines(item)?;
         let wanted = |n: &crate::model::sequence::SequenceNumber| !from.covers(n) && to.covers(n);
         if let Err(error) = recut(lines, wanted, &mut writer) {
@@ -174,7 +175,7 @@ impl ShardWorker {
         let local = local.join(key.rsplit('/').next().unwrap_or(&key));
         self.ports.disk.write(&local, &parts)?;
         let attributes = Attributes {
-            content_type: "application/gzip",
+            content_type: Form::SPOOLED.compression.media_type(),
             sha256: content.sha256.clone(),
             metadata: self.metadata(content, None),
             data: true,
@@ -195,7 +196,12 @@ impl ShardWorker {
         let (Some(lines), Some(batch)) = (&object.lines, settling.batch()) else { return Ok(()) };
         if self.setup.settings.keep_copies {
             let sidecar = serde_json::to_vec_pretty(notice).map_err(std::io::Error::from)?;
-            crate::spool::copies::put_copy(&*self.ports.disk, &batch.key, &lines.path, &sidecar)?;
+            let keep =
+                |key: &str, path| crate::spool::copies::put_copy(&*self.ports.disk, key, path, &sidecar);
+            keep(&batch.key, &lines.path)?;
+            if let (Some(side), Some(lines)) = (&batch.side, &lines.side) {
+                keep(&side.key, &lines.path)?;
+            }
             self.ports.probe.reached(CrashPoint::AfterLocalCopy);
         }
         Ok(())
@@ -204,16 +210,19 @@ impl ShardWorker {
     fn log_archived(&self, settling: &Settling, seen: &Seen) {
         let shard = &self.setup.shard.id;
         match (&settling.stored.entry.body, seen) {
-            (Body::Batch(batch), Seen::Object(object)) => tracing::info!(
-                shard = %shard,
-                serial = settling.serial(),
-                key = batch.key,
-                records = batch.records,
-                bytes = object.size,
-                reason = batch.sealed_by.as_str(),
-                lag_ms = object.lines.as_ref().map_or(0, |lines| lines.millis_behind_latest),
-                "archived"
-            ),
+            (Body::Batch(batch), Seen::Object(object)) => {
+                self.log_side(batch);
+                tracing::info!(
+                    shard = %shard,
+                    serial = settling.serial(),
+                    key = batch.key,
+                    records = batch.records,
+                    bytes = object.size,
+                    reason = batch.sealed_by.as_str(),
+                    lag_ms = object.lines.as_ref().map_or(0, |lines| lines.millis_behind_latest),
+                    "archived"
+                );
+            }
             (Body::Gap(gap), _) => {
                 self.ports.meter.count(Counter::Gaps, 1);
                 tracing::error!(
@@ -231,6 +240,18 @@ impl ShardWorker {
             }
             (Body::Batch(_) | Body::Begin(_), _) => {}
         }
+    }
+
+    /// Records that can't be lines are never lost, but whoever reads the lines alone misses them.
+    fn log_side(&self, batch: &BatchBody) {
+        let Some(side) = &batch.side else { return };
+        self.ports.meter.error(Service::S3, "not_a_line");
+        tracing::error!(
+            shard = %self.setup.shard.id,
+            records = side.records,
+            key = side.key,
+            "records that cannot be lines of a payload object were put into a side object"
+        );
     }
 
     /// What is announced of the entry; an expired object is not.
@@ -273,19 +294,20 @@ impl ShardWorker {
             last_arrival: batch.last_arrival,
             parents: self.setup.shard.parents.clone(),
             sealed_by: batch.sealed_by,
+            side: batch.side.clone(),
             millis_behind_latest: object.lines.as_ref().map_or(0, |lines| lines.millis_behind_latest),
         }
     }
 
+    /// What is stored beside the object of an entry, or beside its side object.
     pub(super) fn object_attributes(
         &self,
         settling: &Settling,
         batch: &BatchBody,
         content: &Content,
     ) -> Attributes {
-        debug_assert_eq!(content.content_sha256, batch.content_sha256);
         Attributes {
-            content_type: "application/gzip",
+            content_type: batch.compression.media_type(),
             sha256: content.sha256.clone(),
             metadata: self.metadata(content, Some(settling.serial())),
             data: true,
@@ -307,7 +329,7 @@ impl ShardWorker {
         };
         let mut metadata = self.metadata(&content, Some(settling.serial()));
         metadata.push((metadata::VOID, "1".to_owned()));
-        Attributes { content_type: "application/gzip", sha256, metadata, data: true }
+        Attributes { content_type: batch.compression.media_type(), sha256, metadata, data: true }
     }
 
     fn metadata(&self, content: &Content, serial: Option<u64>) -> Vec<(&'static str, String)> {

@@ -5,13 +5,14 @@
 
 use std::io::{self, Read};
 
-use super::delivery::{Claim, Delivery, Lines, Trouble, Turn};
+use super::delivery::{Claim, Delivery, Lines, SideLines, Trouble, Turn};
 use super::position::Archived;
 use super::worker::ShardWorker;
+use crate::codec::Renderer;
 use crate::codec::reader::{ReadError, inspect, recut};
-use crate::codec::writer::BatchWriter;
-use crate::model::batch::{Compression, Content, Format};
-use crate::model::ledger::{BatchBody, Body, GapBody};
+use crate::model::batch::{Content, Form};
+use crate::model::key::Keys;
+use crate::model::ledger::{BatchBody, Body, GapBody, SideBody};
 use crate::model::metric::Service;
 use crate::model::rules::Rule;
 use crate::model::sealed::{SealedBatch, SealedKind};
@@ -35,23 +36,30 @@ impl ShardWorker {
                 let Some(lines) = self.lines_after(&archived.known.position, item, batch)? else {
                     return Ok(Turn::to(Delivery::Ready));
                 };
-                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines.content))), Some(lines))
+                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines))), Some(lines))
             }
         };
         let composed = self.ledger.compose(Self::predecessor(archived), body, self.ports.clock.now())?;
         Ok(Turn::to(Delivery::Claiming(Claim { composed, lines })))
     }
 
-    fn batch_body(&self, archived: &Archived, batch: &SealedBatch, content: &Content) -> BatchBody {
-        let settings = &self.setup.settings;
-        let form = (Format::Envelope, Compression::Gzip);
+    fn batch_body(&self, archived: &Archived, batch: &SealedBatch, lines: &Lines) -> BatchBody {
+        let (settings, content) = (&self.setup.settings, &lines.content);
+        let form = settings.form;
         let first = &content.first_sequence_number;
         let hour = hour_of(archived, content);
+        let key = settings.keys.object(settings.layout, hour, &self.setup.shard.id, first, form);
+        let side = lines.side.as_ref().map(|side| SideBody {
+            key: Keys::side(&key),
+            records: side.content.records,
+            content_size: side.content.content_size,
+            content_sha256: side.content.content_sha256.clone(),
+        });
         BatchBody {
-            key: settings.keys.object(settings.layout, hour, &self.setup.shard.id, first, form),
+            key,
             hour,
-            format: form.0,
-            compression: form.1,
+            format: form.format,
+            compression: form.compression,
             deaggregate: batch.deaggregate,
             first_sequence_number: first.clone(),
             last_sequence_number: content.last_sequence_number.clone(),
@@ -62,21 +70,24 @@ impl ShardWorker {
             last_arrival: content.last_arrival,
             sealed_by: batch.sealed_by,
             previous_object_sha256: archived.last_object_sha256.clone(),
+            side,
         }
     }
 
-    /// The lines of an item that lie behind `position`; `None` if the item was damaged and is gone.
+    /// The lines of an item that lie behind `position`, in the form of the settings; `None` if the
+    /// item was damaged and is gone.
     fn lines_after(
         &mut self,
         position: &Position,
         item: &Item,
         batch: &SealedBatch,
     ) -> Result<Option<Lines>, Trouble> {
+        let form = self.setup.settings.form;
         let trimming = position.covers(&batch.content.first_sequence_number)
             && self.setup.settings.rules.hold(Rule::TrimSpoolAsItIsPut);
         if trimming {
-            let content = self.render(std::slice::from_ref(item), |n| !position.covers(n))?;
-            return Ok(content.map(|content| self.rendered(content, batch.millis_behind_latest)));
+            let lines = self.render(form, std::slice::from_ref(item), |n| !position.covers(n))?;
+            return Ok(lines.map(|lines| lines.behind(batch.millis_behind_latest)));
         }
         if !item.inspected {
             match self.read_item(item, inspect)? {
@@ -85,46 +96,74 @@ impl ShardWorker {
                 Err(reason) => return self.damaged(item, &reason).map(|()| None),
             }
         }
-        Ok(Some(self.sealed_lines(item, batch)))
+        if form == Form::SPOOLED {
+            return Ok(Some(self.sealed_lines(item, batch)));
+        }
+        let lines = self.render(form, std::slice::from_ref(item), |_| true)?;
+        Ok(lines.map(|lines| lines.behind(batch.millis_behind_latest)))
     }
 
     fn sealed_lines(&self, item: &Item, batch: &SealedBatch) -> Lines {
         Lines {
             path: self.spool.path(item),
             content: batch.content.clone(),
+            side: None,
             millis_behind_latest: batch.millis_behind_latest,
         }
     }
 
-    pub(super) fn rendered(&self, content: Content, millis_behind_latest: u64) -> Lines {
-        Lines { path: self.spool.rendered_path(), content, millis_behind_latest }
-    }
-
-    /// Writes the lines of `items` that `keep` keeps into the file for rendered lines; `None` if
-    /// none are left, or an item was damaged and set aside.
+    /// Writes the records of `items` that `keep` keeps into the files for rendered lines, in this
+    /// form; `None` if none are left, or an item was damaged and set aside.
     fn render(
         &mut self,
+        form: Form,
         items: &[Item],
         keep: impl Fn(&SequenceNumber) -> bool,
-    ) -> Result<Option<Content>, Trouble> {
-        let mut writer = BatchWriter::new(self.setup.settings.level);
+    ) -> Result<Option<Lines>, Trouble> {
+        let mut writer = Renderer::new(form, self.setup.settings.level);
+        // The files are held in memory until they are written; they are about as large as the items.
+        let held: u64 = items.iter().map(Item::bytes).sum();
+        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + held);
+        let rendered = self.render_to(&mut writer, items, keep);
+        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
+        rendered
+    }
+
+    fn render_to(
+        &mut self,
+        writer: &mut Renderer,
+        items: &[Item],
+        keep: impl Fn(&SequenceNumber) -> bool,
+    ) -> Result<Option<Lines>, Trouble> {
         for item in items {
             // Items may overlap: what an earlier one gave is not given twice.
             let given = writer.last().cloned();
             let wanted = |n: &SequenceNumber| keep(n) && given.as_ref().is_none_or(|given| n > given);
-            if let Err(reason) = self.read_item(item, |lines| recut(lines, wanted, &mut writer))? {
+            if let Err(reason) = self.read_item(item, |lines| recut(lines, wanted, writer))? {
                 self.damaged(item, &reason)?;
                 return Ok(None);
             }
         }
-        self.write_rendered(&mut writer)
+        self.write_rendered(writer)
     }
 
-    pub(super) fn write_rendered(&mut self, writer: &mut BatchWriter) -> Result<Option<Content>, Trouble> {
+    pub(super) fn write_rendered(&mut self, writer: &mut Renderer) -> Result<Option<Lines>, Trouble> {
         let Some(finished) = writer.finish() else { return Ok(None) };
-        let parts: Vec<&[u8]> = finished.parts.iter().map(Vec::as_slice).collect();
-        self.ports.disk.write(&self.spool.rendered_path(), &parts)?;
-        Ok(Some(finished.content))
+        let write = |path: &std::path::Path, parts: &[Vec<u8>]| {
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            self.ports.disk.write(path, &parts)
+        };
+        let path = self.spool.rendered_path();
+        write(&path, &finished.parts)?;
+        let side = match finished.side {
+            Some(side) => {
+                let path = self.spool.rendered_side_path();
+                write(&path, &side.parts)?;
+                Some(SideLines { path, content: side.content })
+            }
+            None => None,
+        };
+        Ok(Some(Lines { path, content: finished.content, side, millis_behind_latest: 0 }))
     }
 
     /// Reads an item's lines: the inner error is damage, the outer one a disk that does not answer.
@@ -181,16 +220,15 @@ impl ShardWorker {
         if !begins {
             return Ok(None);
         }
-        let content = self.render(&items, |n| n >= first && n <= last)?;
-        Ok(content
-            .filter(|content| {
-                content.content_sha256 == batch.content_sha256 && content.records == batch.records
-            })
-            .map(|content| self.rendered(content, 0)))
+        let lines = self.render(batch.form(), &items, |n| n >= first && n <= last)?;
+        Ok(lines.filter(|lines| lines.are_of(batch)))
     }
 
     /// The sealed item that holds exactly the entry's lines, if one does.
     pub(super) fn own_lines_of(&self, batch: &BatchBody) -> Option<Lines> {
+        if batch.form() != Form::SPOOLED {
+            return None;
+        }
         let own = |item: &&Item| {
             item.sealed.batch().is_some_and(|own| own.content.content_sha256 == batch.content_sha256)
         };

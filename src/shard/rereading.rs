@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::delivery::{Delivery, Settling, Trouble, Turn};
 use super::setup::Mode;
 use super::worker::ShardWorker;
+use crate::codec::Renderer;
 use crate::codec::aggregate::for_each_user_record;
-use crate::codec::writer::BatchWriter;
-use crate::model::batch::{Compression, Format};
+use crate::model::batch::Form;
 use crate::model::ledger::BatchBody;
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
@@ -17,7 +17,7 @@ use crate::ports::{IteratorStart, Reply, Served, StreamErrorKind};
 /// A claimed batch being read again from the stream.
 pub(super) struct Rereading {
     pub(super) purpose: Purpose,
-    writer: BatchWriter,
+    writer: Renderer,
     iterator: Option<String>,
     from_horizon: bool,
     due: Duration,
@@ -66,20 +66,13 @@ impl ShardWorker {
             self.delivery_due = patience.min(self.monotonic() + LOOK_AGAIN);
             return Ok(Turn::Wait(self.delivery_due));
         }
-        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
-            return Err(Trouble::Broken(format!(
-                "entry {} was written in another format by another version, and its object is missing; \
-                 run that version once to complete it",
-                settling.serial()
-            )));
-        }
         if let Some(lines) = self.render_from_spool(batch)? {
             return Ok(Turn::to(Delivery::Placing(settling, lines)));
         }
         if self.setup.mode == Mode::Drain {
             return self.missing_of_old_stream(settling, batch);
         }
-        self.rereading = Some(self.new_rereading(Purpose::Complete));
+        self.rereading = Some(self.new_rereading(Purpose::Complete, batch.form()));
         Ok(Turn::to(Delivery::Rendering(settling)))
     }
 
@@ -118,10 +111,10 @@ impl ShardWorker {
         }
     }
 
-    pub(super) fn new_rereading(&self, purpose: Purpose) -> Rereading {
+    pub(super) fn new_rereading(&self, purpose: Purpose, form: Form) -> Rereading {
         Rereading {
             purpose,
-            writer: BatchWriter::new(self.setup.settings.level),
+            writer: Renderer::new(form, self.setup.settings.level),
             iterator: None,
             from_horizon: false,
             due: self.monotonic().max(self.read_due),
@@ -250,12 +243,8 @@ impl ShardWorker {
         let Some(mut rereading) = self.rereading.take() else {
             return Ok(Turn::to(Delivery::Settling(settling)));
         };
-        let content = self.write_rendered(&mut rereading.writer)?;
-        match content {
-            Some(content)
-                if content.content_sha256 == batch.content_sha256 && content.records == batch.records =>
-            {
-                let lines = self.rendered(content, 0);
+        match self.write_rendered(&mut rereading.writer)? {
+            Some(lines) if lines.are_of(batch) => {
                 tracing::info!(
                     shard = %self.setup.shard.id,
                     serial = settling.serial(),
@@ -265,7 +254,7 @@ impl ShardWorker {
             }
             // Some were trimmed while they were read: then the first one is gone as well.
             _ if !self.first_is_readable(batch)? => {
-                self.rereading = Some(self.new_rereading(Purpose::Complete));
+                self.rereading = Some(self.new_rereading(Purpose::Complete, batch.form()));
                 Ok(Turn::to(Delivery::Rendering(settling)))
             }
             _ if self.setup.settings.rules.hold(Rule::MismatchStops) => Err(Trouble::Broken(format!(

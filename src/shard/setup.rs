@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, SpoolQuota};
-use crate::model::batch::Limits;
+use crate::model::batch::{Form, Limits};
 use crate::model::key::{Keys, Layout};
 use crate::model::ledger::Begin;
 use crate::model::rules::Rules;
@@ -52,7 +52,9 @@ pub struct Settings {
     pub limits: Limits,
     /// How keys are written.
     pub layout: Layout,
-    /// The gzip level, 1 to 12.
+    /// The form of objects.
+    pub form: Form,
+    /// The level of its compressor.
     pub level: u32,
     /// Whether KPL aggregates are split.
     pub deaggregate: bool,
@@ -68,6 +70,13 @@ pub struct Settings {
     pub rules: Rules,
     /// How often a shard is asked.
     pub pacing: Pacing,
+}
+
+impl Settings {
+    /// The gzip level of the spool: what is only rendered from need not be small.
+    pub fn spool_level(&self) -> u32 {
+        if self.form == Form::SPOOLED { self.level } else { 1 }
+    }
 }
 
 /// How often a shard is asked for records.

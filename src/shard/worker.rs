@@ -137,7 +137,7 @@ impl ShardWorker {
         }
         let remote = || Backoff::new(Pace::REMOTE);
         let mut worker = Self {
-            writer: BatchWriter::new(settings.level),
+            writer: BatchWriter::new(settings.spool_level()),
             seal_requests_seen: shared.seal_requests(),
             ledger,
             spool,

@@ -187,6 +187,11 @@ impl SpoolItems {
         self.lines_path("rendered")
     }
 
+    /// Where lines rendered for the side object of that put are kept.
+    pub fn rendered_side_path(&self) -> PathBuf {
+        self.lines_path("rendered-side")
+    }
+
     /// An item's lines.
     pub fn open_lines(&self, item: &Item) -> io::Result<Box<dyn Read + Send>> {
         let path = self.path(item);

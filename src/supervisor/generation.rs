@@ -94,6 +94,7 @@ impl<'a> Generation<'a> {
         let settings = Settings {
             limits: options.limits,
             layout: options.layout,
+            form: options.form,
             level: options.level,
             deaggregate: options.deaggregate,
             bucket: options.bucket.clone(),

@@ -31,7 +31,7 @@ pub use watchdog::Overdue;
 pub use worker::{ShardWorkers, Worker, Workers};
 
 use crate::ledger::start::ConfiguredStart;
-use crate::model::batch::Limits;
+use crate::model::batch::{Form, Limits};
 use crate::model::key::{Layout, Prefix};
 use crate::model::rules::Rules;
 use crate::ports::{CheckpointStore, Clock, Notifier, ObjectStore, Probe, Stream};
@@ -83,7 +83,9 @@ pub struct Options {
     pub prefix: Prefix,
     /// How keys are written.
     pub layout: Layout,
-    /// The gzip level, 1 to 12.
+    /// The form of objects.
+    pub form: Form,
+    /// The level of its compressor.
     pub level: u32,
     /// How long copies of archived batches stay on this disk.
     pub keep: Keep,

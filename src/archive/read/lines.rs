@@ -94,7 +94,8 @@ impl Lines<'_> {
         }
     }
 
-    fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
+    /// Whether something that arrived between these may be wanted.
+    pub(super) fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
         let selection = &self.query.selection;
         selection.from.is_none_or(|from| last >= from) && selection.to.is_none_or(|to| first < to)
     }
@@ -113,27 +114,12 @@ impl Lines<'_> {
         if is_void(&head, batch) {
             return Ok(());
         }
-        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
-            return Err(damaged("this version of the program cannot read its format".to_owned()));
+        if batch.format == Format::Payload {
+            return self.of_payload((entry.serial, batch), send);
         }
-        let Some(gz) = self.archive.store.open(&batch.key, self.stop)? else {
-            return Err(damaged("it was there and is gone".to_owned()));
-        };
-        let mut sieve = Sieve {
-            query: self.query,
-            serial: entry.serial,
-            piece: Piece::default(),
-            group: Group::default(),
-            next_line: 0,
-            send,
-            gone: false,
-        };
-        let sha256 = sieve.all(gz).map_err(|error| {
-            if !error.is_damage() && self.stop.reason().is_some() {
-                return ReadFailure::Stopped;
-            }
-            damaged(error.to_string())
-        })?;
+        let mut sieve = Sieve::new(self.query, entry.serial, send);
+        let file = self.open(&batch.key)?;
+        let sha256 = sieve.all(batch.compression, file).map_err(|error| self.unread(&batch.key, &error))?;
         match sha256 {
             Some(sha256) if sha256 != batch.content_sha256 => Err(damaged(format!(
                 "its content's SHA-256 is {sha256}, its entry says {}",
@@ -141,6 +127,23 @@ impl Lines<'_> {
             ))),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// An object that was there.
+    pub(super) fn open(&self, key: &str) -> Result<Box<dyn Read + Send>, ReadFailure> {
+        let file = self.archive.store.open(key, self.stop)?;
+        file.ok_or_else(|| ReadFailure::Damaged {
+            key: key.to_owned(),
+            reason: "it was there and is gone".to_owned(),
+        })
+    }
+
+    /// Why an object could not be read to its end.
+    pub(super) fn unread(&self, key: &str, error: &ReadError) -> ReadFailure {
+        if !error.is_damage() && self.stop.reason().is_some() {
+            return ReadFailure::Stopped;
+        }
+        ReadFailure::Damaged { key: key.to_owned(), reason: error.to_string() }
     }
 
     fn missing(
@@ -187,7 +190,8 @@ struct Group {
     piece: Piece,
 }
 
-struct Sieve<'a> {
+/// Lets through what is wanted, in pieces.
+pub(super) struct Sieve<'a> {
     query: &'a Query,
     serial: u64,
     piece: Piece,
@@ -196,13 +200,22 @@ struct Sieve<'a> {
     next_line: u64,
     send: &'a mut dyn FnMut(Sent) -> bool,
     /// Nobody takes anything any more.
-    gone: bool,
+    pub(super) gone: bool,
 }
 
-impl Sieve<'_> {
-    /// Reads the object to its end; its content's hash, if it was read so far.
-    fn all(&mut self, gz: Box<dyn Read + Send>) -> Result<Option<String>, ReadError> {
-        let mut reader = LineReader::new(gz);
+impl<'a> Sieve<'a> {
+    pub(super) fn new(query: &'a Query, serial: u64, send: &'a mut dyn FnMut(Sent) -> bool) -> Self {
+        let (piece, group) = (Piece::default(), Group::default());
+        Self { query, serial, piece, group, next_line: 0, send, gone: false }
+    }
+
+    /// Reads an object of envelope lines to its end; its content's hash, if it was read so far.
+    fn all(
+        &mut self,
+        compression: Compression,
+        file: Box<dyn Read + Send>,
+    ) -> Result<Option<String>, ReadError> {
+        let mut reader = LineReader::packed(compression, file);
         let mut hash = Hasher::default();
         while let Some(line) = reader.next_line()? {
             hash.update(line.text);
@@ -211,12 +224,29 @@ impl Sieve<'_> {
                 return Ok(None);
             }
         }
-        self.end_group();
-        self.flush();
+        self.end();
         Ok(Some(hash.take_hex()))
     }
 
-    fn line(&mut self, line: &LineRef<'_>) {
+    /// All lines came.
+    pub(super) fn end(&mut self) {
+        self.end_group();
+        self.flush();
+    }
+
+    /// A line of which nothing but the payload is known.
+    pub(super) fn payload(&mut self, text: &[u8], arrival: Timestamp) {
+        self.end_group();
+        self.piece.text.extend_from_slice(text);
+        self.piece.ends.push(End { at: self.piece.text.len(), arrival, line: self.next_line });
+        self.next_line += 1;
+        if self.piece.text.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    /// The next envelope line.
+    pub(super) fn line(&mut self, line: &LineRef<'_>) {
         if self.group.number.as_ref() != Some(&line.sequence_number) {
             self.end_group();
             self.group.number = Some(line.sequence_number.clone());

@@ -6,6 +6,7 @@
 mod lines;
 mod merge;
 mod order;
+mod payload;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -92,6 +93,14 @@ pub enum Remark {
         /// How many records it held.
         records: u64,
     },
+    /// Only payloads lie in the object: all of it is given, though not all of it may have arrived
+    /// within the range.
+    Untimed {
+        /// The key of the object.
+        key: String,
+        /// How many records it holds.
+        records: u64,
+    },
 }
 
 /// Reading ended early.
@@ -107,6 +116,14 @@ pub enum ReadFailure {
         key: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Only payloads lie in the object, and records with some partition key were asked for.
+    #[error(
+        "{key} holds payloads alone (format = \"payload\"), without partition keys: read it without --partition-key"
+    )]
+    NoKeys {
+        /// The key of the object.
+        key: String,
     },
     /// Whoever takes the lines did not take them.
     #[error("the records could not be written: {0}")]

@@ -2,8 +2,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::*;
-use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, start};
-use crate::codec::parse_line;
+use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, mixed, start};
+use crate::codec::{parse_data, parse_line};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
 use crate::ports::ObjectStore;
@@ -62,6 +62,49 @@ fn all_records_come_in_order_parents_before_children_and_gaps_are_told() {
         assert_eq!(found, expected);
         assert_eq!(remarks.len(), 1);
     }
+}
+
+#[test]
+fn payload_objects_give_their_payloads_in_order_with_those_of_the_side_object() {
+    let shelf = mixed(150, 20);
+    for merged in [false, true] {
+        let mut kept = Kept::default();
+        archive(&shelf).read(&Query { merged, ..Query::default() }, &mut kept, &Stop::new()).unwrap();
+        let lines: Vec<&[u8]> = kept.lines.split_inclusive(|byte| *byte == b'\n').collect();
+        let events = lines.iter().map(|line| {
+            let data = parse_data(line).unwrap();
+            assert_eq!(data.ends_with(b"\n"), data.starts_with(b"{\"event\":3,") || event(&data) % 7 == 3);
+            event(&data)
+        });
+        let events: Vec<u64> = events.collect();
+        assert_eq!(events.len(), 1905);
+        assert_eq!(events[..1505], (0..1500).chain(1600..1605).collect::<Vec<_>>());
+        let known = lines.iter().filter(|line| parse_line(line).is_ok()).count();
+        assert!((900..1300).contains(&known), "{known} lines of envelopes and side objects");
+        assert_eq!(kept.remarks.len(), 1, "the gap");
+    }
+}
+
+fn event(data: &[u8]) -> u64 {
+    serde_json::from_slice::<serde_json::Value>(data).unwrap()["event"].as_u64().unwrap()
+}
+
+#[test]
+fn a_payload_object_has_no_keys_and_no_times() {
+    let shelf = mixed(4, 0);
+    let wanted = Wanted { partition_key: Some("key".into()), all: false };
+    let query = Query { wanted, ..Query::default() };
+    let failure = archive(&shelf).read(&query, &mut Kept::default(), &Stop::new()).unwrap_err();
+    assert!(matches!(failure, ReadFailure::NoKeys { .. }), "{failure}");
+    assert!(failure.to_string().contains("payloads alone"), "{failure}");
+    // The batch from 10 on arrived from a millisecond after the other on; the middle of it is asked for.
+    let middle = start() + HOUR + std::time::Duration::from_millis(15);
+    let selection = Selection { from: Some(middle), to: Some(middle + HOUR / 2), shard: None };
+    let mut kept = Kept::default();
+    archive(&shelf).read(&Query { selection, ..Query::default() }, &mut kept, &Stop::new()).unwrap();
+    let records = kept.lines.split_inclusive(|byte| *byte == b'\n').count();
+    assert_eq!(records, 9, "the lines, and what of the side object arrived since");
+    assert!(matches!(&kept.remarks[..], [Remark::Untimed { records: 8, .. }]), "{:?}", kept.remarks);
 }
 
 #[test]

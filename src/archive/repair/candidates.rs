@@ -9,19 +9,21 @@ use std::path::Path;
 use super::{Claim, Mender, against};
 use crate::archive::held::Held;
 use crate::archive::object::{Examined, against_entry, examine};
-use crate::codec::BatchWriter;
+use crate::archive::side;
 use crate::codec::aggregate::for_each_user_record;
 use crate::codec::reader::recut;
 use crate::codec::writer::Finished;
-use crate::model::batch::{Compression, Content, Format};
+use crate::codec::{BatchWriter, Renderer};
+use crate::model::batch::Content;
 use crate::model::ledger::Body;
+use crate::model::shard::HashKeyRange;
 use crate::ports::{IteratorStart, Stream, StreamError};
 
 /// Local copies lie in this folder of the state directory, by their keys.
 const COPIES: &str = "archive";
 
-/// The levels that an object may have been compressed with.
-const LEVELS: std::ops::RangeInclusive<u32> = 1..=12;
+/// The levels that an object may have been compressed with: zstd's; gzip has 1 to 12 of them.
+const LEVELS: std::ops::RangeInclusive<u32> = 1..=22;
 
 /// The candidates of one source, or why it could not be asked.
 pub(super) type Found = Result<Vec<Candidate>, String>;
@@ -43,14 +45,14 @@ pub(super) struct Candidates<'a> {
 impl Candidates<'_> {
     /// What lies there now.
     pub(super) fn current(&self) -> Found {
-        let key = &self.claim.batch.key;
+        let key = &self.claim.key;
         let found = self.mender.tools.store.open(key, self.mender.stop).map_err(|error| error.to_string())?;
         found.map(|bytes| self.proved(bytes)).into_iter().collect()
     }
 
     /// What lay there before, in a bucket that keeps versions.
     pub(super) fn versions(&self) -> Found {
-        let (store, stop, key) = (self.mender.tools.store, self.mender.stop, &self.claim.batch.key);
+        let (store, stop, key) = (self.mender.tools.store, self.mender.stop, &self.claim.key);
         let versions = store.versions(key, stop).map_err(|error| error.to_string())?;
         let mut found = Vec::new();
         for version in versions.iter().filter(|version| !version.is_latest) {
@@ -72,8 +74,7 @@ impl Candidates<'_> {
     /// The keeper's own copy.
     pub(super) fn copy(&self) -> Found {
         let Some(disk) = self.mender.tools.copies else { return Ok(Vec::new()) };
-        let found =
-            disk.open(&Path::new(COPIES).join(&self.claim.batch.key)).map_err(|error| error.to_string())?;
+        let found = disk.open(&Path::new(COPIES).join(&self.claim.key)).map_err(|error| error.to_string())?;
         found.map(|bytes| self.proved(bytes)).into_iter().collect()
     }
 
@@ -81,55 +82,44 @@ impl Candidates<'_> {
     pub(super) fn stream(&self) -> Found {
         let batch = &self.claim.batch;
         let Some(stream) = self.mender.tools.stream else { return Ok(Vec::new()) };
-        if (batch.format, batch.compression) != (Format::Envelope, Compression::Gzip) {
-            return Err("only the default format can be rendered again".to_owned());
-        }
-        let Some(finished) = self.render(stream)? else { return Ok(Vec::new()) };
-        let same = finished.content.content_sha256 == batch.content_sha256;
-        if !same {
-            let why = format!("it holds only {} of {} records", finished.content.records, batch.records);
-            let rest = (finished.parts.concat(), Box::new(finished.content));
-            return Ok(vec![Candidate::Other { why, rest: Some(rest) }]);
-        }
-        let wanted = |finished: &Finished| {
-            self.claim.sha256.as_ref().is_none_or(|sha256| *sha256 == finished.content.sha256)
-        };
-        if wanted(&finished) {
-            return Ok(vec![proved_by_hash(finished)]);
-        }
+        let Some(spooled) = self.records(stream)? else { return Ok(Vec::new()) };
+        let lines = spooled.parts.concat();
+        let own = self.mender.tools.level;
+        let others = LEVELS.filter(|level| *level != own);
         // The same lines, compressed as they were then.
-        let bytes = finished.parts.concat();
-        for level in LEVELS.filter(|level| *level != self.mender.tools.level) {
-            let mut writer = BatchWriter::new(level);
-            recut(bytes.as_slice(), |_| true, &mut writer).map_err(|error| error.to_string())?;
-            if let Some(finished) = writer.finish().filter(wanted) {
-                return Ok(vec![proved_by_hash(finished)]);
+        for level in std::iter::once(own).chain(others) {
+            let mut renderer = Renderer::new(batch.form(), level);
+            recut(lines.as_slice(), |_| true, &mut renderer).map_err(|error| error.to_string())?;
+            let Some(finished) = renderer.finish() else { break };
+            if !batch.is(&finished.content, finished.side.as_ref().map(|side| &side.content)) {
+                let why = format!(
+                    "it holds {} of {} records, or others",
+                    spooled.content.records,
+                    batch.records + batch.side.as_ref().map_or(0, |side| side.records)
+                );
+                return Ok(vec![Candidate::Other { why, rest: Some((lines, Box::new(spooled.content))) }]);
+            }
+            let (content, parts) = match finished.side {
+                Some(side) if self.claim.is_side => (side.content, side.parts),
+                Some(_) | None => (finished.content, finished.parts),
+            };
+            if self.claim.sha256.as_ref().is_none_or(|sha256| *sha256 == content.sha256) {
+                return Ok(vec![Candidate::Proved { bytes: parts.concat(), content: Box::new(content) }]);
             }
         }
         let why = "its lines are right, but no level gives the bytes that were archived".to_owned();
-        let rest = Some((bytes, Box::new(finished.content)));
-        Ok(vec![Candidate::Other { why, rest }])
+        Ok(vec![Candidate::Other { why, rest: Some((lines, Box::new(spooled.content))) }])
     }
 
-    /// What the stream still holds of the batch.
-    fn render(&self, stream: &dyn Stream) -> Result<Option<Finished>, String> {
+    /// What the stream still holds of the batch, as it would lie in a spool.
+    fn records(&self, stream: &dyn Stream) -> Result<Option<Finished>, String> {
         let (batch, stop) = (&self.claim.batch, self.mender.stop);
         let told = |error: StreamError| error.to_string();
         let identity = stream.describe(stop).map_err(told)?.value.identity;
         if identity.created.as_seconds() != self.claim.ledger.created {
             return Err("the stream was deleted and made again since".to_owned());
         }
-        let begin =
-            self.mender.archive.entry(&self.claim.ledger, 0, stop).map_err(|error| error.to_string())?;
-        let range = match begin {
-            Some(Ok(read)) => match &read.entry.body {
-                Body::Begin(begin) => against::range_of(begin),
-                Body::Batch(_) | Body::Gap(_) | Body::End(_) => {
-                    return Err("entry 0 is not its ledger's".to_owned());
-                }
-            },
-            Some(Err(_)) | None => return Err("entry 0 cannot be read".to_owned()),
-        };
+        let range = self.range()?;
         let start = IteratorStart::At(batch.first_sequence_number.clone());
         let mut held = Held::from(stream, &self.claim.entry.shard, start, stop);
         let mut writer = BatchWriter::new(self.mender.tools.level);
@@ -148,21 +138,31 @@ impl Candidates<'_> {
         Ok(writer.finish())
     }
 
+    /// The shard's hash keys.
+    fn range(&self) -> Result<HashKeyRange, String> {
+        let begin = self.mender.archive.entry(&self.claim.ledger, 0, self.mender.stop);
+        let begin = begin.map_err(|error| error.to_string())?.and_then(Result::ok);
+        match begin.map(|read| read.entry.body) {
+            Some(Body::Begin(begin)) => Ok(against::range_of(&begin)),
+            Some(Body::Batch(_) | Body::Gap(_) | Body::End(_)) | None => {
+                Err("entry 0 cannot be read".to_owned())
+            }
+        }
+    }
+
     /// Reads a candidate whole and proves it; more bytes than the batch can have are not read.
     fn proved(&self, bytes: Box<dyn Read + Send>) -> Result<Candidate, String> {
         let batch = &self.claim.batch;
-        let most = batch.content_size + batch.content_size / 16 + (1 << 20);
+        let claimed = batch.side.as_ref().filter(|_| self.claim.is_side);
+        let lines = claimed.map_or(batch.content_size, |side| side.content_size);
+        let most = lines + lines / 16 + (1 << 20);
         let mut whole = Vec::new();
         bytes.take(most).read_to_end(&mut whole).map_err(|error| error.to_string())?;
-        let content = match examine(Box::new(Cursor::new(whole.clone()))) {
-            Examined::Content(content) => content,
-            Examined::Damaged(why) | Examined::Unread(why) => {
-                return Ok(Candidate::Other { why, rest: None });
-            }
+        let bytes = Box::new(Cursor::new(whole.clone()));
+        let content = match self.examined(bytes) {
+            Ok(content) => content,
+            Err(why) => return Ok(Candidate::Other { why, rest: None }),
         };
-        if let Err(why) = against_entry(&content, batch) {
-            return Ok(Candidate::Other { why, rest: None });
-        }
         match &self.claim.sha256 {
             Some(sha256) if *sha256 != content.sha256 => {
                 let why = format!("its SHA-256 is {}, and was {sha256}", content.sha256);
@@ -171,8 +171,18 @@ impl Candidates<'_> {
             Some(_) | None => Ok(Candidate::Proved { bytes: whole, content }),
         }
     }
-}
 
-fn proved_by_hash(finished: Finished) -> Candidate {
-    Candidate::Proved { bytes: finished.parts.concat(), content: Box::new(finished.content) }
+    /// The content of bytes that hold what the entry claims, or why they do not.
+    fn examined(&self, bytes: Box<dyn Read + Send>) -> Result<Box<Content>, String> {
+        let batch = &self.claim.batch;
+        let examined = match batch.side.as_ref().filter(|_| self.claim.is_side) {
+            Some(claimed) => side::examine(bytes, batch, claimed),
+            None => examine(bytes, batch),
+        };
+        match examined {
+            Examined::Content(content) if self.claim.is_side => Ok(content),
+            Examined::Content(content) => against_entry(&content, batch).map(|()| content),
+            Examined::Damaged(why) | Examined::Unread(why) => Err(why),
+        }
+    }
 }

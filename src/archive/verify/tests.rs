@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::archive::fault::FaultKind::*;
-use crate::archive::scribe::{HOUR, archive_of, good, keys, start, stream};
+use crate::archive::scribe::{HOUR, archive_of, good, keys, mixed, start, stream};
 use crate::ports::ObjectStore;
 use crate::testing::{Shelf, Shelved};
 
@@ -184,15 +184,52 @@ fn a_range_is_proved_without_the_rest() {
     assert_eq!((report.faults.len(), report.total.objects), (0, 20));
 }
 
+#[test]
+fn objects_in_every_form_are_proved_with_their_side_objects() {
+    let shelf = mixed(150, 20);
+    let report = prove(&shelf, Selection::default(), known(&shelf));
+    assert_eq!(report.faults, []);
+    assert_eq!(report.total.records, 1500 + 5 + 400);
+    let sides: Vec<String> =
+        shelf.objects().keys().filter(|key| key.contains("/_shardId")).cloned().collect();
+    assert!(sides.len() > 60, "{}", sides.len());
+    assert_eq!(report.total.objects, 191 + sides.len() as u64);
+    let copied = {
+        let store: Arc<dyn ObjectStore> = Arc::clone(&shelf) as Arc<dyn ObjectStore>;
+        let archive = Archive { store, keys: keys(), has_metadata: false };
+        let selection = Selection::default();
+        let options = Options { selection, at_once: 2, known: vec![], on_its_way: HOUR };
+        verify(&archive, &options, |_| (), &|_| (), &Stop::new()).unwrap()
+    };
+    assert_eq!((copied.faults, copied.total.records), (vec![], 1905), "without metadata");
+    shelf.objects().remove(&sides[5]);
+    let object = shelf.objects()[&sides[7]].clone();
+    let stray = sides[7].replace("_shardId-000000000000-", "_shardId-000000000000-9");
+    shelf.objects().insert(stray.clone(), object);
+    let faults = prove(&shelf, Selection::default(), vec![]).faults;
+    let found: Vec<_> = faults.into_iter().map(|fault| (fault.kind, fault.key)).collect();
+    let mut expected = vec![(ObjectMissing, sides[5].clone()), (ObjectUnknown, stray)];
+    expected.sort_by(|a, b| a.1.cmp(&b.1));
+    assert_eq!(found, expected);
+}
+
 /// Whatever single thing is changed, it is found, and where it is.
 #[test]
 fn a_thousand_random_damages_are_all_found() {
-    let pristine = archive_of(8, 3);
-    let known = known(&pristine);
+    damages_are_found(&archive_of(8, 3), 0..1000);
+}
+
+#[test]
+fn random_damages_of_objects_in_every_form_are_all_found() {
+    damages_are_found(&mixed(8, 3), 1000..1600);
+}
+
+fn damages_are_found(pristine: &Arc<Shelf>, seeds: std::ops::Range<u64>) {
+    let known = known(pristine);
     let keys: Vec<String> = pristine.objects().keys().cloned().collect();
-    for seed in 0..1000 {
+    for seed in seeds {
         let mut random = fastrand::Rng::with_seed(seed);
-        let shelf = Arc::new((*pristine).clone());
+        let shelf = Arc::new((**pristine).clone());
         let key = keys[random.usize(0..keys.len())].clone();
         let what = damage(&shelf, &key, &mut random);
         let report = prove(&shelf, Selection::default(), known.clone());

@@ -110,6 +110,7 @@ pub(super) mod tests {
             last_arrival: Timestamp::from_seconds(0),
             parents: vec![],
             sealed_by: SealReason::Age,
+            side: None,
             millis_behind_latest: 0,
         }
     }

@@ -1,6 +1,7 @@
 //! Each value's own limits and choices.
 
 use super::*;
+use crate::model::batch::{Compression, Format};
 
 #[test]
 fn a_streams_name_keeps_kinesis_pattern() {
@@ -98,6 +99,11 @@ fn integers_keep_their_limits() {
     assert_eq!(bad("batch", "max_records = \"1\""), "max_records must be an integer, not a string");
     assert_eq!(good("archive", "level = 12").archive.level, 12);
     assert_eq!(bad("archive", "level = 0"), "level = 0 is out of range; allowed: 1 to 12");
+    let zstd = good("archive", "level = 22\ncompression = \"zstd\"\nformat = \"payload\"").archive;
+    assert_eq!(zstd.form, Form { format: Format::Payload, compression: Compression::Zstd });
+    assert_eq!(zstd.level, 22);
+    let too_high = parse(&with("archive", "compression = \"zstd\"\nlevel = 23")).unwrap_err();
+    assert!(too_high.ends_with(":6: [archive] level = 23 is out of range; allowed: 1 to 22"), "{too_high}");
     assert_eq!(good("archive", "object_lock_days = 36500").archive.object_lock_days, 36_500);
     assert_eq!(
         bad("archive", "object_lock_days = 36501"),
@@ -172,9 +178,10 @@ fn keys_and_metadata_fit_s3s_limits_with_the_longest_names() {
     let shard = ShardId::new("x".repeat(128));
     let number = "9".repeat(129).parse().unwrap();
     let time = Timestamp::from_seconds(253_402_300_799);
-    let form = (Format::Payload, Compression::Zstd);
+    let form = Form { format: Format::Payload, compression: Compression::Zstd };
     for key in [
         keys.object(Layout::Hive, time.hour(), &shard, &number, form),
+        Keys::side(&keys.object(Layout::Hive, time.hour(), &shard, &number, form)),
         keys.entry(&shard, time, u64::MAX),
         keys.repaired(&shard, time, (&number, &"f".repeat(64))),
     ] {
@@ -189,8 +196,6 @@ fn keys_and_metadata_fit_s3s_limits_with_the_longest_names() {
 #[test]
 fn what_later_versions_know_is_refused_in_this_one() {
     for (table, line, message) in [
-        ("archive", "format = \"payload\"", "format = \"payload\" is not available in this version"),
-        ("archive", "compression = \"zstd\"", "compression = \"zstd\" is not available in this version"),
         ("checkpoint", "store = \"dynamodb\"", "store = \"dynamodb\" is not available in this version"),
         ("checkpoint", "store = \"redis\"", "store = \"redis\" is not available in this version"),
         ("checkpoint", "table = \"t\"", "table = \"t\" is not available in this version"),

@@ -177,6 +177,7 @@ fn batch(key: &str) -> BatchNotice {
         last_arrival: Timestamp::from_seconds(0),
         parents: vec![],
         sealed_by: SealReason::Age,
+        side: None,
         millis_behind_latest: 0,
     }
 }

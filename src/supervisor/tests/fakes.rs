@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::ledger::start::ConfiguredStart;
 use crate::metrics::Registry;
-use crate::model::batch::Limits;
+use crate::model::batch::{Form, Limits};
 use crate::model::key::{Layout, Prefix};
 use crate::model::metric::Service;
 use crate::model::rules::Rules;
@@ -53,6 +53,7 @@ impl Bench {
             bucket: "bucket".into(),
             prefix: Prefix::default(),
             layout: Layout::Hive,
+            form: Form::SPOOLED,
             level: 6,
             keep: Keep { age: PATIENCE, bytes: 1 << 30 },
             spool_bytes: 1 << 30,

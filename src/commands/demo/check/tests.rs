@@ -147,6 +147,7 @@ impl Archive {
             first_arrival: created(),
             last_arrival: created(),
             sealed_by: SealReason::Age,
+            side: None,
             previous_object_sha256: self.object_sha256.clone(),
         };
         self.object_sha256 = hex(&Sha256::digest(&bytes));

@@ -1,0 +1,118 @@
+//! A row of lines on its way into an object: text packed into members as it comes, with its hashes.
+//!
+//! Owns where members end. Does not know what a line says.
+
+use super::hash::Hasher;
+use super::line::Text;
+use super::packer::Packer;
+use super::void;
+use crate::model::batch::Compression;
+
+/// A member is closed once its text has reached this many bytes.
+const MEMBER_TEXT: usize = 1 << 20;
+/// Buffers larger than this are given back after the huge record that needed them.
+const KEEP: usize = 4 * MEMBER_TEXT;
+
+/// Lines, packed as they come. While it is empty it holds no memory.
+pub(super) struct Row {
+    /// Where the next line is written; [`Row::end_line`] ends it.
+    pub(super) text: Text,
+    compression: Compression,
+    packer: Packer,
+    parts: Vec<Vec<u8>>,
+    parts_size: u64,
+    lines: u64,
+    content: Hasher,
+    object: Hasher,
+}
+
+/// A row that has ended.
+pub(super) struct EndedRow {
+    pub(super) lines: u64,
+    pub(super) content_size: u64,
+    pub(super) content_sha256: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    pub(super) parts: Vec<Vec<u8>>,
+}
+
+impl Row {
+    pub(super) fn new(compression: Compression, level: u32) -> Self {
+        Self {
+            text: Text::default(),
+            compression,
+            packer: Packer::new(compression, level),
+            parts: Vec::new(),
+            parts_size: 0,
+            lines: 0,
+            content: Hasher::default(),
+            object: Hasher::default(),
+        }
+    }
+
+    pub(super) const fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Uncompressed bytes so far.
+    pub(super) fn content_size(&self) -> u64 {
+        self.content.len() + self.text.len() as u64
+    }
+
+    /// Bytes held.
+    pub(super) fn memory(&self) -> u64 {
+        let vectors = self.parts.capacity() * size_of::<Vec<u8>>();
+        (self.text.memory() + self.packer.memory() + vectors) as u64 + self.parts_size
+    }
+
+    /// Counts the line that was just written and closes the member if it is full.
+    #[inline]
+    pub(super) fn end_line(&mut self) {
+        self.lines += 1;
+        if self.text.len() >= MEMBER_TEXT {
+            self.close_member();
+        }
+    }
+
+    /// Ends the row; it is empty again afterwards. Without a line it is a file that holds nothing.
+    pub(super) fn finish(&mut self) -> EndedRow {
+        if self.text.len() > 0 {
+            self.close_member();
+        } else if self.parts.is_empty() {
+            let nothing = void::packed(self.compression);
+            self.object.update(nothing);
+            self.parts.push(nothing.to_vec());
+        }
+        let ended = EndedRow {
+            lines: self.lines,
+            content_size: self.content.len(),
+            content_sha256: self.content.take_hex(),
+            size: self.object.len(),
+            sha256: self.object.take_hex(),
+            parts: std::mem::take(&mut self.parts),
+        };
+        self.clear();
+        ended
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.text.clear(0);
+        self.packer.clear();
+        self.parts = Vec::new();
+        self.parts_size = 0;
+        self.lines = 0;
+        self.content = Hasher::default();
+        self.object = Hasher::default();
+    }
+
+    fn close_member(&mut self) {
+        let text = self.text.as_bytes();
+        self.content.update(text);
+        let member = self.packer.pack(text);
+        self.object.update(&member);
+        self.parts_size += member.capacity() as u64;
+        self.parts.push(member);
+        self.text.clear(KEEP);
+        self.packer.shrink(KEEP);
+    }
+}
