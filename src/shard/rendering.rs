@@ -35,18 +35,24 @@ impl ShardWorker {
                 let Some(lines) = self.lines_after(&archived.known.position, item, batch)? else {
                     return Ok(Turn::to(Delivery::Ready));
                 };
-                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines.content))), Some(lines))
+                let hour = self.open_hour(hour_of(archived, &lines.content))?;
+                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines.content, hour))), Some(lines))
             }
         };
         let composed = self.ledger.compose(Self::predecessor(archived), body, self.ports.clock.now())?;
         Ok(Turn::to(Delivery::Claiming(Claim { composed, lines })))
     }
 
-    fn batch_body(&self, archived: &Archived, batch: &SealedBatch, content: &Content) -> BatchBody {
+    fn batch_body(
+        &self,
+        archived: &Archived,
+        batch: &SealedBatch,
+        content: &Content,
+        hour: Hour,
+    ) -> BatchBody {
         let settings = &self.setup.settings;
         let form = (Format::Envelope, Compression::Gzip);
         let first = &content.first_sequence_number;
-        let hour = hour_of(archived, content);
         BatchBody {
             key: settings.keys.object(settings.layout, hour, &self.setup.shard.id, first, form),
             hour,
