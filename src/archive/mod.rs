@@ -6,6 +6,7 @@
 mod chain;
 pub mod fault;
 pub mod folder;
+mod hours;
 mod ledgers;
 mod object;
 pub mod read;

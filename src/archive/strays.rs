@@ -1,5 +1,6 @@
 //! Objects that lie in the archive and that no ledger entry names.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
 use super::chain::Hole;
@@ -21,6 +22,8 @@ pub(super) struct Claims<'a> {
     /// Where entries are missing that may have named an object.
     pub(super) holes: BTreeMap<ShardId, Vec<Hole>>,
     pub(super) selection: &'a Selection,
+    /// The keys of hour manifests that were found on the way.
+    pub(super) manifests: RefCell<Vec<String>>,
 }
 
 impl Claims<'_> {
@@ -47,6 +50,9 @@ impl Claims<'_> {
         let below = key.strip_prefix(archive.keys.root()).unwrap_or(key);
         let name = below.rsplit('/').next().unwrap_or(below);
         // Hour manifests are held against the ledgers elsewhere.
+        if name == "_hour.json" {
+            self.manifests.borrow_mut().push(key.to_owned());
+        }
         if name.starts_with('_') {
             return Ok(false);
         }
@@ -104,19 +110,24 @@ fn data_folders(archive: &Archive, stop: &Stop) -> Result<Vec<String>, StoreErro
     Ok(folders)
 }
 
-/// The hour, shard and first record that a key below the archive's root tells of.
-fn parts(below: &str) -> Option<(Hour, ShardId, SequenceNumber)> {
-    let (folder, name) = below.rsplit_once('/')?;
-    let hour = match folder.strip_prefix("dt=") {
+/// The hour whose folder this is, below the archive's root.
+pub(super) fn hour_of_folder(folder: &str) -> Option<Hour> {
+    match folder.strip_prefix("dt=") {
         Some(rest) => {
             let (date, hour) = rest.split_once("/hour=")?;
-            Hour::of_date(date, hour)?
+            Hour::of_date(date, hour)
         }
         None => {
             let (date, hour) = folder.rsplit_once('/')?;
-            Hour::of_date(&date.replace('/', "-"), hour)?
+            Hour::of_date(&date.replace('/', "-"), hour)
         }
-    };
+    }
+}
+
+/// The hour, shard and first record that a key below the archive's root tells of.
+fn parts(below: &str) -> Option<(Hour, ShardId, SequenceNumber)> {
+    let (folder, name) = below.rsplit_once('/')?;
+    let hour = hour_of_folder(folder)?;
     let (stem, _) = name.split_once('.')?;
     let (shard, first) = stem.rsplit_once('-')?;
     Some((hour, ShardId::new(shard), first.parse().ok()?))

@@ -3,13 +3,13 @@
 //! Owns what can be known from entries that follow each other and their objects. Stretches are walked
 //! side by side; where two meet, and what lies beside the ledgers, is [`verify`](super::verify)'s.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use super::Archive;
 use super::chain::{Chain, Hole, broken_link, chain_before};
 use super::fault::{Fault, FaultKind};
+use super::hours::EntryFact;
 use super::ledgers::{LedgerAt, ReadEntry};
 use super::object::{Examined, against_entry, against_metadata, examine};
 use super::report::Tally;
@@ -17,7 +17,7 @@ use crate::model::batch::{Compression, Format};
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
 use crate::model::sequence::Position;
-use crate::model::timestamp::{Hour, Timestamp};
+use crate::model::timestamp::Timestamp;
 use crate::ports::StoreError;
 use crate::stop::Stop;
 
@@ -38,16 +38,6 @@ pub(super) struct Terms<'a> {
     pub(super) progress: &'a (dyn Fn(&Tally) + Sync),
 }
 
-/// One batch's part in its hour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HourFact {
-    pub(super) serial: u64,
-    pub(super) entry_sha256: String,
-    /// The object's hash, where it was read and is right.
-    pub(super) object_sha256: Option<String>,
-    pub(super) records: u64,
-}
-
 /// What walking a stretch told.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
@@ -56,10 +46,11 @@ pub(super) struct Walked {
     pub(super) begin: Option<(BeginBody, Timestamp)>,
     pub(super) end: Option<(EndBody, Timestamp)>,
     pub(super) gaps: Vec<(String, GapBody)>,
-    pub(super) hours: BTreeMap<Hour, Vec<HourFact>>,
     pub(super) holes: Vec<Hole>,
     /// The keys of all objects that are claimed.
     pub(super) claimed: Vec<String>,
+    /// What is held against the manifests of hours.
+    pub(super) facts: Vec<EntryFact>,
     /// What the first batch says of the object before it, which an earlier stretch has read.
     pub(super) first_link: Option<String>,
     /// The last object, if it is right: its key and hash.
@@ -200,6 +191,11 @@ impl<'a> Walk<'a> {
         if !self.chain.void {
             self.chain.position = read.entry.position_after(&self.chain.position);
         }
+        let object = match &read.entry.body {
+            Body::Batch(_) => self.chain.object.as_ref().map(|(_, sha256)| sha256.as_str()),
+            Body::Begin(_) | Body::Gap(_) | Body::End(_) => None,
+        };
+        self.walked.facts.push(EntryFact::new(serial, &read.sha256, &read.entry.body, object));
         self.chain.entry_sha256 = Some(read.sha256.clone());
         Ok(())
     }
@@ -280,12 +276,6 @@ impl<'a> Walk<'a> {
         }
         self.chain.first_batch = false;
         let object = self.object(read, batch)?;
-        self.walked.hours.entry(batch.hour).or_default().push(HourFact {
-            serial,
-            entry_sha256: read.sha256.clone(),
-            object_sha256: object.clone(),
-            records: batch.records,
-        });
         if object.is_none() && !self.chain.void {
             self.chain.unless_lost = Some(self.chain.position.clone());
         }

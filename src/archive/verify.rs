@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::chain::{Hole, broken_link};
 use super::fault::{Fault, FaultKind};
+use super::hours;
 use super::ledgers::LedgerAt;
 use super::report::{Report, ShardReport, Tally};
 use super::strays::Claims;
@@ -98,8 +99,18 @@ pub fn verify(
         keys: std::mem::take(&mut whole.claimed),
         holes: std::mem::take(&mut whole.holes),
         selection: &options.selection,
+        manifests: std::cell::RefCell::default(),
     };
     whole.report.faults.append(&mut claims.strays(archive, stop)?);
+    let question = hours::Question {
+        archive,
+        ledgers: &ledgers,
+        facts: &whole.facts,
+        manifests: claims.manifests.take(),
+        selection: &options.selection,
+        expired_before: terms.expiry.map(|expiry| (now - expiry).hour()),
+    };
+    hours::check(&question, &mut whole.report.faults, stop)?;
     let mut report = whole.report;
     report.faults.sort_unstable_by(|a, b| (&a.key, a.kind, &a.reason).cmp(&(&b.key, b.kind, &b.reason)));
     report.faults.dedup();
@@ -190,6 +201,7 @@ struct Whole {
     claimed: HashSet<String>,
     holes: BTreeMap<ShardId, Vec<Hole>>,
     lineage: lineage::Lineage,
+    facts: hours::Facts,
 }
 
 impl Whole {
@@ -232,6 +244,7 @@ impl Whole {
             self.lineage.take(ledger, walked.begin, walked.end);
             self.holes.entry(ledger.shard.clone()).or_default().extend(walked.holes);
             self.claimed.extend(walked.claimed);
+            self.facts.take(ledger, walked.facts);
         }
         shard.faults = faults.len() as u64;
         self.report.total.add(&shard.tally);
