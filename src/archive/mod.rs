@@ -10,6 +10,7 @@ mod chain;
 pub mod fault;
 pub mod folder;
 mod held;
+mod hours;
 mod ledgers;
 mod object;
 pub mod read;

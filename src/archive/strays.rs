@@ -26,21 +26,31 @@ pub(super) struct Claims<'a> {
     pub(super) selection: &'a Selection,
 }
 
+/// What lies beside the claimed objects.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub(super) faults: Vec<Fault>,
+    /// The keys of hour manifests: they are held against the ledgers elsewhere.
+    pub(super) manifests: Vec<String>,
+}
+
 impl Claims<'_> {
     /// Looks at every object of the selected hours.
-    pub(super) fn strays(&self, archive: &Archive, stop: &Stop) -> Result<Vec<Fault>, StoreError> {
-        let mut faults = Vec::new();
+    pub(super) fn strays(&self, archive: &Archive, stop: &Stop) -> Result<Beside, StoreError> {
+        let mut beside = Beside::default();
         for folder in data_folders(archive, stop)? {
             if stop.reason().is_some() {
                 break;
             }
             for key in archive.store.list(&folder, None, stop)? {
-                if self.is_stray(archive, &key, stop)? {
-                    faults.push(Fault::new(FaultKind::ObjectUnknown, key, "no ledger entry names it"));
+                if key.ends_with("/_hour.json") {
+                    beside.manifests.push(key);
+                } else if self.is_stray(archive, &key, stop)? {
+                    beside.faults.push(Fault::new(FaultKind::ObjectUnknown, key, "no ledger entry names it"));
                 }
             }
         }
-        Ok(faults)
+        Ok(beside)
     }
 
     fn is_stray(&self, archive: &Archive, key: &str, stop: &Stop) -> Result<bool, StoreError> {
@@ -49,7 +59,6 @@ impl Claims<'_> {
         }
         let below = key.strip_prefix(archive.keys.root()).unwrap_or(key);
         let name = below.rsplit('/').next().unwrap_or(below);
-        // Hour manifests are held against the ledgers elsewhere.
         if name.starts_with('_') && !name.contains(".side.ndjson.") {
             return Ok(false);
         }
@@ -109,19 +118,24 @@ fn data_folders(archive: &Archive, stop: &Stop) -> Result<Vec<String>, StoreErro
     Ok(folders)
 }
 
-/// The hour, shard and first record that a key below the archive's root tells of.
-fn parts(below: &str) -> Option<(Hour, ShardId, SequenceNumber)> {
-    let (folder, name) = below.rsplit_once('/')?;
-    let hour = match folder.strip_prefix("dt=") {
+/// The hour whose folder this is, below the archive's root.
+pub(super) fn hour_of_folder(folder: &str) -> Option<Hour> {
+    match folder.strip_prefix("dt=") {
         Some(rest) => {
             let (date, hour) = rest.split_once("/hour=")?;
-            Hour::of_date(date, hour)?
+            Hour::of_date(date, hour)
         }
         None => {
             let (date, hour) = folder.rsplit_once('/')?;
-            Hour::of_date(&date.replace('/', "-"), hour)?
+            Hour::of_date(&date.replace('/', "-"), hour)
         }
-    };
+    }
+}
+
+/// The hour, shard and first record that a key below the archive's root tells of.
+fn parts(below: &str) -> Option<(Hour, ShardId, SequenceNumber)> {
+    let (folder, name) = below.rsplit_once('/')?;
+    let hour = hour_of_folder(folder)?;
     let (stem, _) = name.trim_start_matches('_').split_once('.')?;
     let (shard, first) = stem.rsplit_once('-')?;
     Some((hour, ShardId::new(shard), first.parse().ok()?))

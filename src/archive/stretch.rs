@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Archive;
 use super::chain::{Chain, Hole, broken_link, chain_before};
 use super::fault::{Fault, FaultKind};
+use super::hours::EntryFact;
 use super::ledgers::{LedgerAt, ReadEntry};
 use super::object::{Examined, against_entry, against_metadata, examine};
 use super::report::Tally;
@@ -46,6 +47,8 @@ pub(super) struct Walked {
     pub(super) holes: Vec<Hole>,
     /// The keys of all objects that are claimed, with the serial that does.
     pub(super) claimed: Vec<(String, u64)>,
+    /// What is held against the manifests of hours.
+    pub(super) facts: Vec<EntryFact>,
     /// What the first batch says of the object before it, which an earlier stretch has read.
     pub(super) first_link: Option<String>,
     /// The last object, if it is right: its key and hash.
@@ -197,6 +200,11 @@ impl<'a> Walk<'a> {
         if !self.chain.void {
             self.chain.position = read.entry.position_after(&self.chain.position);
         }
+        let object = match &read.entry.body {
+            Body::Batch(_) => self.chain.object.as_ref().map(|(_, sha256)| sha256.as_str()),
+            Body::Begin(_) | Body::Gap(_) | Body::End(_) => None,
+        };
+        self.walked.facts.push(EntryFact::new(serial, &read.sha256, &read.entry.body, object));
         self.chain.entry_sha256 = Some(read.sha256.clone());
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::chain::{Hole, broken_link};
 use super::fault::{Fault, FaultKind};
+use super::hours;
 use super::ledgers::LedgerAt;
 use super::report::{Broken, Report, ShardReport, Tally};
 use super::strays::{Claimed, Claims};
@@ -89,7 +90,7 @@ pub fn verify(
     for (index, stretches) in walked {
         whole.ledger((index, &ledgers[index]), stretches);
     }
-    match whole.beside_the_ledgers(archive, &ledgers, options, now, stop) {
+    match whole.beside_the_ledgers(&terms, &ledgers, options) {
         Err(error) if stop.reason().is_none() => return Err(error),
         Ok(()) | Err(_) => {}
     }
@@ -190,24 +191,24 @@ struct Whole {
     claimed: HashMap<String, Claimed>,
     holes: BTreeMap<ShardId, Vec<Hole>>,
     lineage: lineage::Lineage,
+    facts: hours::Facts,
 }
 
 impl Whole {
     /// What shows only in the whole: nothing of it is known while a part was not walked.
     fn beside_the_ledgers(
         &mut self,
-        archive: &Archive,
+        terms: &Terms<'_>,
         ledgers: &[LedgerAt],
         options: &Options,
-        now: Timestamp,
-        stop: &Stop,
     ) -> Result<(), StoreError> {
+        let Terms { archive, stop, .. } = *terms;
         if stop.reason().is_some() {
             return Ok(());
         }
         self.known(archive, ledgers, options, stop)?;
         if options.selection == Selection::default() {
-            self.report.faults.append(&mut lineage::faults(&self.lineage, now, options.on_its_way));
+            self.report.faults.append(&mut lineage::faults(&self.lineage, terms.now, terms.on_its_way));
         }
         let claims = Claims {
             ledgers,
@@ -215,8 +216,17 @@ impl Whole {
             holes: std::mem::take(&mut self.holes),
             selection: &options.selection,
         };
-        self.report.faults.append(&mut claims.strays(archive, stop)?);
-        Ok(())
+        let mut beside = claims.strays(archive, stop)?;
+        self.report.faults.append(&mut beside.faults);
+        let question = hours::Question {
+            archive,
+            ledgers,
+            facts: &self.facts,
+            manifests: beside.manifests,
+            selection: &options.selection,
+            expired_before: terms.expiry.map(|expiry| (terms.now - expiry).hour()),
+        };
+        hours::check(&question, &mut self.report.faults, stop)
     }
 
     /// Joins the stretches of a ledger.
@@ -266,6 +276,7 @@ impl Whole {
             self.lineage.take(ledger, walked.begin, walked.end);
             self.holes.entry(ledger.shard.clone()).or_default().extend(walked.holes);
             self.claimed.extend(walked.claimed.into_iter().map(|(key, serial)| (key, (index, serial))));
+            self.facts.take(ledger, walked.facts);
         }
         faults.append(&mut unconfirmed);
         shard.faults = faults.len() as u64;

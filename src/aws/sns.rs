@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::blocking::{Blocking, Until};
 use super::clients::Clients;
 use super::errors::Refusal;
-use crate::model::manifest::{Notice, Origin};
+use crate::model::manifest::{About, Notice};
 use crate::ports::{Notifier, NotifyError};
 use crate::stop::Stop;
 
@@ -22,6 +22,9 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What SNS takes: 256 KiB with the attributes. A notice has about one.
 const MOST_BYTES: usize = 262_144;
+
+/// The group of the hours' notices on a FIFO topic; no shard bears such a name.
+const HOURS: &str = "hours";
 
 /// Sends notices to one topic.
 pub struct SnsNotifier {
@@ -46,8 +49,8 @@ impl Notifier for SnsNotifier {
     fn publish(&self, notice: &Notice, stop: &Stop) -> Result<(), NotifyError> {
         let message = serde_json::to_string(notice)
             .map_err(|error| NotifyError { kind: "other", message: error.to_string() })?;
-        let (origin, about) = (notice.origin(), notice.type_name());
-        let attributes = [("type", about), ("stream", &origin.stream), ("shard", origin.shard.as_str())];
+        let mut attributes = vec![("type", notice.type_name()), ("stream", notice.stream())];
+        attributes.extend(notice.origin().map(|origin| ("shard", origin.shard.as_str())));
         let size =
             message.len() + attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if size > MOST_BYTES {
@@ -60,8 +63,8 @@ impl Notifier for SnsNotifier {
         }
         if self.is_fifo() {
             request = request
-                .message_group_id(origin.shard.as_str())
-                .message_deduplication_id(deduplication_id(origin, about));
+                .message_group_id(notice.origin().map_or(HOURS, |origin| origin.shard.as_str()))
+                .message_deduplication_id(deduplication_id(notice));
         }
         let limits = TimeoutConfig::builder()
             .operation_timeout(PUBLISH_DEADLINE)
@@ -86,17 +89,26 @@ fn text(value: &str) -> Result<MessageAttributeValue, NotifyError> {
         .map_err(|error| NotifyError { kind: "other", message: error.to_string() })
 }
 
-/// Lower-case hex SHA-256 of `{shard}\n{stream creation, epoch seconds}\n{serial}\n{type}`, all in
-/// ASCII, numbers decimal, without a newline at the end.
-fn deduplication_id(origin: &Origin, about: &str) -> String {
-    let created = origin.stream_created.as_seconds();
-    let text = format!("{}\n{created}\n{}\n{about}", origin.shard, origin.serial);
+/// Lower-case hex SHA-256 of `{shard}\n{stream creation, epoch seconds}\n{serial}\n{type}`, of an hour
+/// `{manifest's key}\n{its SHA-256}\nhour`; all in ASCII, numbers decimal, without a newline at the end.
+fn deduplication_id(notice: &Notice) -> String {
+    let about = notice.type_name();
+    let text = match (&notice.about, notice.origin()) {
+        (About::Hour(hour), _) => format!("{}\n{}\n{about}", hour.key, hour.sha256),
+        (_, Some(origin)) => {
+            let created = origin.stream_created.as_seconds();
+            format!("{}\n{created}\n{}\n{about}", origin.shard, origin.serial)
+        }
+        (_, None) => about.to_owned(),
+    };
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::hour::HourTotals;
+    use crate::model::manifest::{EndNotice, HourNotice, Origin};
     use crate::model::shard::ShardId;
     use crate::model::timestamp::Timestamp;
 
@@ -110,12 +122,32 @@ mod tests {
             serial: 41,
             bucket: "b".into(),
         };
-        // printf 'shardId-000000000000\n1700000000\n41\nbatch' | sha256sum
-        let id = deduplication_id(&origin, "batch");
-        assert_eq!(id, "c749611a1863cfc5b92631971f2f01a92c031de7b37d46a2fab92f0465dafb61");
-        assert_ne!(id, deduplication_id(&origin, "gap"));
-        assert_ne!(id, deduplication_id(&Origin { serial: 42, ..origin.clone() }, "batch"));
+        let end = |origin: &Origin| Notice {
+            version: 1,
+            about: About::End(Box::new(EndNotice { origin: origin.clone(), children: vec![] })),
+        };
+        // printf 'shardId-000000000000\n1700000000\n41\nend' | sha256sum
+        let id = deduplication_id(&end(&origin));
+        assert_eq!(id, "1a9538560d4ac8903f586ae9b833734593c3b5ed41f98adc0c562c448b56ca04");
+        assert_ne!(id, deduplication_id(&end(&Origin { serial: 42, ..origin.clone() })));
         let same_second = Origin { stream_created: Timestamp::from_seconds(1_700_000_000), ..origin };
-        assert_eq!(id, deduplication_id(&same_second, "batch"));
+        assert_eq!(id, deduplication_id(&end(&same_second)));
+        let hour = About::Hour(Box::new(HourNotice {
+            stream: "clickstream".into(),
+            stream_arn: "arn".into(),
+            stream_created: Timestamp::EPOCH,
+            bucket: "b".into(),
+            key: "k/_hour.json".into(),
+            url: "s3://b/k/_hour.json".into(),
+            hour: Timestamp::EPOCH.hour(),
+            sha256: "ab".into(),
+            size: 1,
+            totals: HourTotals::default(),
+        }));
+        // printf 'k/_hour.json\nab\nhour' | sha256sum
+        assert_eq!(
+            deduplication_id(&Notice { version: 1, about: hour }),
+            "d8b2ea242dfa27abc650753799de073b648168f0117b0648a10202935820149f"
+        );
     }
 }

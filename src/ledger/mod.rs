@@ -3,6 +3,7 @@
 //! Owns how entries are stored and what makes one believable. Which entry comes next, and when, is
 //! decided in `shard/`.
 
+pub mod hours;
 pub mod start;
 
 use std::sync::Arc;

@@ -16,6 +16,16 @@ pub enum Layout {
     Firehose,
 }
 
+impl Layout {
+    /// The other one: what an hour's manifest may lie under when the setting was changed.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Hive => Self::Firehose,
+            Self::Firehose => Self::Hive,
+        }
+    }
+}
+
 /// A key prefix that fits: ASCII without control characters, at most 500 bytes, so that keys and
 /// metadata stay within S3's limits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -91,12 +101,7 @@ impl Keys {
         first: &SequenceNumber,
         form: Form,
     ) -> String {
-        let instant = hour.start().to_string();
-        let (year, month, day, of_day) = (&instant[..4], &instant[5..7], &instant[8..10], &instant[11..13]);
-        let folder = match layout {
-            Layout::Hive => format!("dt={year}-{month}-{day}/hour={of_day}"),
-            Layout::Firehose => format!("{year}/{month}/{day}/{of_day}"),
-        };
+        let folder = hour_folder(layout, hour);
         let lines = match form.format {
             Format::Envelope => "ndjson",
             Format::Payload => "payload",
@@ -115,6 +120,16 @@ impl Keys {
         let (stem, packed) = name.rsplit_once('.').unwrap_or((name, ""));
         let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
         format!("{folder}/_{stem}.side.ndjson.{packed}")
+    }
+
+    /// The manifest of an hour.
+    pub fn hour(&self, layout: Layout, hour: Hour) -> String {
+        format!("{}{}/_hour.json", self.root, hour_folder(layout, hour))
+    }
+
+    /// Where the chain of hour manifests begins.
+    pub fn hours_start(&self) -> String {
+        format!("{}_ledger/hours.json", self.root)
     }
 
     /// `_ledger/`, with all ledgers of all streams that bore the name.
@@ -155,6 +170,16 @@ impl Keys {
     }
 }
 
+/// The folder of an hour, below the archive's root.
+fn hour_folder(layout: Layout, hour: Hour) -> String {
+    let instant = hour.start().to_string();
+    let (year, month, day, of_day) = (&instant[..4], &instant[5..7], &instant[8..10], &instant[11..13]);
+    match layout {
+        Layout::Hive => format!("dt={year}-{month}-{day}/hour={of_day}"),
+        Layout::Firehose => format!("{year}/{month}/{day}/{of_day}"),
+    }
+}
+
 /// The serial in an entry's key, if it is one.
 pub fn serial_of(key: &str) -> Option<u64> {
     let name = key.rsplit('/').next()?.strip_suffix(".json")?;
@@ -187,6 +212,8 @@ mod tests {
             Keys::side(&payload),
             "raw/clickstream/dt=2026-11-22/hour=05/_shardId-000000000000-4966.side.ndjson.zst"
         );
+        assert_eq!(keys.hour(Layout::Hive, hour), "raw/clickstream/dt=2026-11-22/hour=05/_hour.json");
+        assert_eq!(keys.hour(Layout::Firehose, hour), "raw/clickstream/2026/11/22/05/_hour.json");
         let created = Timestamp::from_millis(1_700_000_000_999);
         let entry = keys.entry(&shard, created, 41);
         assert_eq!(entry, "raw/clickstream/_ledger/shardId-000000000000-1700000000/000000000041.json");

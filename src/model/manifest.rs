@@ -1,14 +1,15 @@
-//! The one shape in which a batch is told of: notice, sidecar of the local copy, listing.
+//! The one shape in which a batch is told of: notice, sidecar of the local copy, listing; and the other notices.
 
 use serde::{Deserialize, Serialize};
 
 use super::batch::SealReason;
+use super::hour::HourTotals;
 use super::ledger::{GapBody, SideBody};
 use super::sequence::SequenceNumber;
 use super::shard::ShardId;
-use super::timestamp::Timestamp;
+use super::timestamp::{Hour, Timestamp};
 
-/// What is announced of one ledger entry.
+/// What is announced of one ledger entry, or of a whole hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The version of the archive's format.
@@ -28,6 +29,8 @@ pub enum About {
     Gap(Box<GapNotice>),
     /// A shard was read to its end.
     End(Box<EndNotice>),
+    /// An hour is complete: its manifest was put.
+    Hour(Box<HourNotice>),
 }
 
 /// Which entry a notice tells of.
@@ -111,13 +114,59 @@ pub struct EndNotice {
     pub children: Vec<ShardId>,
 }
 
+/// An hour that is complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourNotice {
+    /// The stream's name.
+    pub stream: String,
+    /// The stream's ARN.
+    pub stream_arn: String,
+    /// The newest creation of the stream that has a ledger.
+    pub stream_created: Timestamp,
+    /// The bucket of the archive.
+    pub bucket: String,
+    /// The manifest's key.
+    pub key: String,
+    /// `s3://bucket/key`.
+    pub url: String,
+    /// The hour.
+    pub hour: Hour,
+    /// Hex SHA-256 of the manifest.
+    pub sha256: String,
+    /// Bytes of the manifest.
+    pub size: u64,
+    /// What the hour holds.
+    pub totals: HourTotals,
+}
+
 impl Notice {
-    /// Which entry it tells of.
-    pub fn origin(&self) -> &Origin {
+    /// Which entry it tells of; `None` for an hour.
+    pub fn origin(&self) -> Option<&Origin> {
         match &self.about {
-            About::Batch(batch) => &batch.origin,
-            About::Gap(gap) => &gap.origin,
-            About::End(end) => &end.origin,
+            About::Batch(batch) => Some(&batch.origin),
+            About::Gap(gap) => Some(&gap.origin),
+            About::End(end) => Some(&end.origin),
+            About::Hour(_) => None,
+        }
+    }
+
+    /// By what its outbox keeps it in order: the entry's serial, or the hour's number since 1970.
+    pub fn serial(&self) -> u64 {
+        match &self.about {
+            About::Hour(hour) => u64::try_from(hour.hour.number()).unwrap_or(0),
+            About::Batch(_) | About::Gap(_) | About::End(_) => {
+                self.origin().map_or(0, |origin| origin.serial)
+            }
+        }
+    }
+
+    /// The stream's name.
+    pub fn stream(&self) -> &str {
+        match &self.about {
+            About::Hour(hour) => &hour.stream,
+            About::Batch(_) | About::Gap(_) | About::End(_) => {
+                self.origin().map_or("", |origin| &origin.stream)
+            }
         }
     }
 
@@ -127,6 +176,7 @@ impl Notice {
             About::Batch(_) => "batch",
             About::Gap(_) => "gap",
             About::End(_) => "end",
+            About::Hour(_) => "hour",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod hour;
 pub mod key;
 pub mod ledger;
 pub mod manifest;

@@ -39,12 +39,16 @@ pub enum Rule {
     WalkAndAnnounce,
     /// Adopt the entry that took the serial.
     AdoptTakenSerial,
+    /// An hour is told only when every shard is archived past it.
+    HourWaitsForEveryShard,
+    /// A batch of an hour that is over looks whether the hour is closed, and takes the next open one.
+    ClosedHourTakesNoBatch,
 }
 
 impl Rule {
     /// Every rule.
     #[cfg(any(test, feature = "testing"))]
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ObjectSeenBeforeNextEntry,
         Self::TrimSpoolAsItIsPut,
         Self::KeepCoveredUntilSeen,
@@ -61,6 +65,8 @@ impl Rule {
         Self::RepairGappedRecords,
         Self::WalkAndAnnounce,
         Self::AdoptTakenSerial,
+        Self::HourWaitsForEveryShard,
+        Self::ClosedHourTakesNoBatch,
     ];
 }
 

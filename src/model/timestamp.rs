@@ -154,6 +154,16 @@ impl Hour {
         Self(self.0 + 1)
     }
 
+    /// Hours since the epoch.
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The hour that lies so many hours after this one, or before it.
+    pub const fn plus(self, hours: i64) -> Self {
+        Self(self.0.saturating_add(hours))
+    }
+
     /// The hour of a UTC date and an hour of that day, if there is such a one.
     pub fn of_date(date: &str, hour: &str) -> Option<Self> {
         if date.len() != 10 || hour.len() != 2 {

@@ -39,7 +39,7 @@ impl ShardWorker {
         if self.troubles.publishing.take().is_some() {
             tracing::info!(shard = %self.setup.shard.id, "notices go out again");
         }
-        match self.outbox.sent(notice.origin().serial) {
+        match self.outbox.sent(notice.serial()) {
             Ok(()) => Activity::Acted,
             Err(error) => self.disk_failed("removing a sent notice", &error),
         }

@@ -4,8 +4,10 @@
 //! touches comes in through [`setup::Ports`]. Owns what is done when; the shapes are `model`'s.
 
 mod announcing;
+pub mod board;
 pub mod budget;
 mod checkpointing;
+pub mod closing;
 mod delivery;
 mod ending;
 mod locating;

@@ -77,6 +77,7 @@ impl ShardWorker {
     }
 
     pub(super) fn reading_works(&mut self, reply: &Served<Reply>) {
+        self.shared.board.saw_date(reply.at, self.monotonic());
         self.pace(&reply.value);
         self.read_backoff.reset();
         if self.troubles.reading.take().is_some() {

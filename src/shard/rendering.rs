@@ -36,18 +36,18 @@ impl ShardWorker {
                 let Some(lines) = self.lines_after(&archived.known.position, item, batch)? else {
                     return Ok(Turn::to(Delivery::Ready));
                 };
-                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines))), Some(lines))
+                let hour = self.open_hour(hour_of(archived, &lines.content))?;
+                (Body::Batch(Box::new(self.batch_body(archived, batch, &lines, hour))), Some(lines))
             }
         };
         let composed = self.ledger.compose(Self::predecessor(archived), body, self.ports.clock.now())?;
         Ok(Turn::to(Delivery::Claiming(Claim { composed, lines })))
     }
 
-    fn batch_body(&self, archived: &Archived, batch: &SealedBatch, lines: &Lines) -> BatchBody {
+    fn batch_body(&self, archived: &Archived, batch: &SealedBatch, lines: &Lines, hour: Hour) -> BatchBody {
         let (settings, content) = (&self.setup.settings, &lines.content);
         let form = settings.form;
         let first = &content.first_sequence_number;
-        let hour = hour_of(archived, content);
         let key = settings.keys.object(settings.layout, hour, &self.setup.shard.id, first, form);
         let side = lines.side.as_ref().map(|side| SideBody {
             key: Keys::side(&key),

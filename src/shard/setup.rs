@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
 use crate::model::batch::{Form, Limits};
 use crate::model::key::{Keys, Layout};
@@ -134,6 +135,8 @@ pub struct Shared {
     /// Where shards of this stream begin, once the stream's start object was read and the store
     /// was seen to keep conditions. Until then nothing is committed.
     pub begin: OnceLock<Begin>,
+    /// What is known of the time, the shards and what may still come, for whoever tells the hours.
+    pub board: HourBoard,
     /// The shortest expiry of the bucket's lifecycle, once known.
     pub shortest_expiry: OnceLock<Option<Duration>>,
     retention_millis: AtomicU64,
@@ -172,6 +175,7 @@ impl Shared {
             budget,
             quota,
             begin: OnceLock::new(),
+            board: HourBoard::default(),
             shortest_expiry: OnceLock::new(),
             retention_millis: AtomicU64::new(0),
             seal_requests: AtomicU64::new(0),

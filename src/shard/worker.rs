@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::board::Promise;
 use super::delivery::Delivery;
 use super::open_batch::OpenBatch;
 use super::position::Archived;
@@ -63,6 +64,8 @@ pub struct ShardWorker {
     progress_due: Duration,
 
     pub(super) archived: Option<Archived>,
+    /// What was last promised of the entries to come.
+    pub(super) promise: Option<Promise>,
     pub(super) delivery: Delivery,
     /// When the ledger was last seen to have no entry after the archived one.
     pub(super) looked_at: Option<Duration>,
@@ -151,6 +154,7 @@ impl ShardWorker {
             read_backoff: remote(),
             progress_due: Duration::ZERO,
             archived: None,
+            promise: None,
             delivery: Delivery::Locating,
             looked_at: None,
             rereading: None,
@@ -291,6 +295,7 @@ impl ShardWorker {
 
     /// Tells the meter how things stand.
     fn report(&mut self) {
+        self.promise();
         let meter = &self.ports.meter;
         meter.set(Gauge::SpoolBytes, self.spool.bytes() as f64);
         meter.set(Gauge::OutboxNotices, self.outbox.len() as f64);

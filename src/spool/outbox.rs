@@ -41,7 +41,7 @@ impl Outbox {
 
     /// Adds a notice durably; the same one again changes nothing.
     pub fn add(&mut self, notice: &Notice) -> io::Result<()> {
-        let serial = notice.origin().serial;
+        let serial = notice.serial();
         let mut bytes = serde_json::to_vec(notice)?;
         bytes.push(b'\n');
         self.disk.write(&self.path(serial), &[&bytes])?;
@@ -60,7 +60,7 @@ impl Outbox {
             let path = self.path(serial);
             if let Some(bytes) = self.disk.read(&path)? {
                 match serde_json::from_slice::<Notice>(&bytes) {
-                    Ok(notice) if notice.origin().serial == serial => return Ok(Some(notice)),
+                    Ok(notice) if notice.serial() == serial => return Ok(Some(notice)),
                     Ok(_) => damaged(&*self.disk, &path, "it holds another serial than its name says")?,
                     Err(error) => damaged(&*self.disk, &path, &error.to_string())?,
                 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::background::{Background, Questions};
 use super::control::Control;
+use super::hours::HourThread;
 use super::plan::View;
 use super::reminder::Reminder;
 use super::run_loop::{is_readable, why};
@@ -108,6 +109,7 @@ impl<'a> Generation<'a> {
         let (sender, news) = channel();
         let shared = Shared::new(budget, quota, retention);
         shared.wakes(stop.clone());
+        settled.old.iter().for_each(|old| shared.board.drains(&old.folder));
         Self {
             services,
             options,
@@ -138,9 +140,9 @@ impl<'a> Generation<'a> {
 
     pub(super) fn run(mut self) -> Ending {
         let ending = match self.begin() {
-            Ok(background) => {
+            Ok(in_background) => {
                 let ending = self.turn();
-                drop(background);
+                drop(in_background);
                 ending
             }
             Err(error) => Ending::Failed(Failure::failed(format!("cannot begin: {error}"))),
@@ -153,7 +155,7 @@ impl<'a> Generation<'a> {
     }
 
     /// Looks at the disk, and asks about the bucket in the background.
-    fn begin(&mut self) -> io::Result<Background> {
+    fn begin(&mut self) -> io::Result<(Background, HourThread)> {
         let disk = &*self.services.disk;
         for file in disk.list(Path::new("checkpoints"))? {
             if let Some(name) = file.name.strip_suffix(".json")
@@ -186,7 +188,7 @@ impl<'a> Generation<'a> {
             start: self.options.start,
             random: self.random.fork(),
         };
-        Background::start(questions, self.reporter.clone())
+        Ok((Background::start(questions, self.reporter.clone())?, self.tell_hours()?))
     }
 
     fn turn(&mut self) -> Ending {
@@ -225,8 +227,8 @@ impl<'a> Generation<'a> {
     /// Describes the stream and lists its shards; true if it is another creation.
     fn look_at_stream(&mut self) -> bool {
         self.looked_at = self.now();
-        let described = match self.services.stream.describe(self.stop) {
-            Ok(served) => served.value,
+        let (at, described) = match self.services.stream.describe(self.stop) {
+            Ok(served) => (served.at, served.value),
             Err(error) => {
                 self.looked_in_vain(&error);
                 return false;
@@ -250,6 +252,8 @@ impl<'a> Generation<'a> {
             }
         };
         self.shared.set_listing(&shards);
+        self.shared.board.saw_date(at, self.now());
+        self.shared.board.listed(at, &shards);
         self.view.census.listing(&shards);
         self.services.meters.stream_state(None);
         self.reminder.forget();

@@ -7,6 +7,7 @@
 mod background;
 mod control;
 mod generation;
+pub mod hours;
 mod meters;
 pub mod plan;
 mod reminder;

@@ -57,7 +57,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct MemoryBucket {
     pub(super) world: Arc<World>,
-    /// After how long the lifecycle deletes data objects; ledgers never expire.
+    /// After how long the lifecycle deletes data objects; ledgers and hour manifests never expire.
     pub lifecycle: Option<Duration>,
     state: Mutex<State>,
 }
@@ -147,7 +147,9 @@ impl MemoryBucket {
     fn expire(&self, state: &mut State, now: Timestamp) {
         let Some(life) = self.lifecycle else { return };
         let due = |(key, (put, _)): (&String, &(Timestamp, Arc<StoredObject>))| {
-            (!key.contains("/_ledger/") && *put + life < now).then(|| (*put + life, key.clone()))
+            // A rule for the data need not name the manifests; without them the chain begins anew.
+            let kept = key.contains("/_ledger/") || key.ends_with("/_hour.json");
+            (!kept && *put + life < now).then(|| (*put + life, key.clone()))
         };
         let mut gone: Vec<_> = state.objects.iter().filter_map(due).collect();
         gone.sort();

@@ -45,12 +45,13 @@ impl Notifier for Recorder {
         self.trouble.crash.around(|| {
             let fails = self.trouble.happens(|faults| faults.notice_error);
             let arrives = !fails || self.trouble.draw(|random| random.bool());
-            let (sender, origin) = (self.trouble.identity(), notice.origin());
+            let sender = self.trouble.identity();
+            let shard = notice.origin().map_or("", |origin| origin.shard.as_str());
             self.trouble.world.note(|| {
                 let what = notice.type_name();
                 format!(
-                    "{sender} notice {what} {} {}: arrives {arrives}, fails {fails}",
-                    origin.shard, origin.serial
+                    "{sender} notice {what} {shard} {}: arrives {arrives}, fails {fails}",
+                    notice.serial()
                 )
             });
             if arrives {

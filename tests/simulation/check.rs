@@ -27,6 +27,8 @@ pub struct Tally {
     pub repaired: u64,
     pub expired: u64,
     pub missing: u64,
+    pub hours: u64,
+    pub moved: u64,
 }
 
 /// One shard with its ledger, and which of its records were found where.
@@ -62,13 +64,15 @@ pub fn check(driver: &Driver) -> Result<Tally, String> {
             .map_err(|told| format!("{}@{}: {told}", shard.shard.id, shard.created.as_seconds()))?;
     }
     for (key, changes) in &archive.stored {
-        let data = !key.contains("/_ledger/") && !key.contains("/_repaired/");
+        let data =
+            !key.contains("/_ledger/") && !key.contains("/_repaired/") && !key.ends_with("/_hour.json");
         ensure!(!data || claimed.contains(key), "no entry claims {key}");
         let gone = archive.expired.get(key).and_then(|gone| gone.first());
         let again = gone.is_some_and(|gone| changes.iter().any(|change| change.object.sent > gone.at));
         ensure!(!data || !again, "{key} expired and was put again");
     }
     tally.expired = archive.expired.len() as u64;
+    tally.hours = crate::hours::check(driver, &archive)?;
     Ok(tally)
 }
 
@@ -199,7 +203,13 @@ impl Checked<'_> {
                 archive.is_void(before) && before.first_sequence_number == batch.first_sequence_number
             });
             let hour = if taken { hour.next() } else { hour };
-            ensure!(batch.hour == hour, "entry {serial} lies in {:?}, not in {hour:?}", batch.hour);
+            ensure!(
+                batch.hour == crate::hours::next_open(archive, hour, lain.event),
+                "entry {serial} lies in {:?}, not in {hour:?}, the next open",
+                batch.hour
+            );
+            tally.moved += u64::from(batch.hour > hour);
+            let hour = batch.hour;
             let form = (Format::Envelope, Compression::Gzip);
             let key = |layout| {
                 keys().object(layout, hour, &self.shard.shard.id, &batch.first_sequence_number, form)

@@ -44,6 +44,8 @@ pub struct Driver {
     busy: Vec<(i64, u32)>,
     pub steps: u32,
     pub calm_at: u32,
+    /// When all faults were over.
+    pub calm_since: Timestamp,
 }
 
 impl Driver {
@@ -70,6 +72,7 @@ impl Driver {
             busy: vec![(0, 0); plan.keepers.len()],
             steps: 0,
             calm_at: 0,
+            calm_since: now,
             plan,
             world,
             stream,
@@ -281,6 +284,7 @@ impl Driver {
     /// All faults are over; everything readable must come to lie in the archive, announced.
     pub fn settle(&mut self) -> Result<(), String> {
         self.calm_at = self.steps;
+        self.calm_since = self.world.now();
         self.world.note(|| "ALL FAULTS ARE OVER");
         let far = self.world.now() + 1_000_000 * HOUR;
         (self.next_write, self.next_trouble, self.ends) = (far, far, far);
@@ -310,8 +314,9 @@ impl Driver {
         }
         let keepers: Vec<_> = self.keepers.iter().map(Keeper::says).collect();
         Err(format!(
-            "stuck: {}; puts in flight {}\n{}",
+            "stuck: {}{}; puts in flight {}\n{}",
             self.unsettled(),
+            crate::hours::untold(self),
             self.bucket.in_flight(),
             keepers.join("\n")
         ))
@@ -325,6 +330,7 @@ impl Driver {
                 .iter()
                 .all(|keeper| keeper.retired || (keeper.waiting().is_empty() && keeper.has_opened(&listed)))
             && self.unsettled().is_empty()
+            && crate::hours::untold(self).is_empty()
     }
 
     /// The first shard whose ledger does not reach to its end, in words.

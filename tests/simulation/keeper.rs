@@ -65,6 +65,14 @@ pub struct Process {
     pub refresh_due: Timestamp,
     pub done: BTreeSet<String>,
     pub stopping: bool,
+    /// The real teller of the hours, once the stream is known.
+    pub hours: Option<Hours>,
+}
+
+/// The real teller of the hours, and when it is to step.
+pub struct Hours {
+    pub due: Timestamp,
+    pub step: Box<dyn FnMut() -> Next>,
 }
 
 /// The real state machine of one shard, and when it is to step.
@@ -126,7 +134,8 @@ impl Keeper {
         }
         let workers = process.workers.iter().map(|worker| worker.due).min();
         let refresh = (!process.stopping).then_some(process.refresh_due);
-        workers.into_iter().chain(refresh).min().unwrap_or(process.refresh_due)
+        let hours = process.hours.as_ref().map(|hours| hours.due);
+        workers.into_iter().chain(refresh).chain(hours).min().unwrap_or(process.refresh_due)
     }
 
     /// Does one thing that is due, or would be next. A planned crash ends the process.
@@ -174,6 +183,7 @@ impl Keeper {
             refresh_due: self.world.now(),
             done: BTreeSet::new(),
             stopping: false,
+            hours: None,
         });
     }
 
@@ -190,8 +200,23 @@ impl Keeper {
                 worker.due <= now || worker.stop.seen() != worker.seen
             })
             .collect();
+        let hours_due = process.hours.as_ref().is_some_and(|hours| hours.due <= now);
+        if hours_due && (due.is_empty() || self.random.bool()) {
+            self.tell_hours();
+            return;
+        }
         let Some(index) = self.random.choice(due) else { return };
         self.step(index);
+    }
+
+    fn tell_hours(&mut self) {
+        let Some(hours) = self.process.as_mut().and_then(|process| process.hours.as_mut()) else { return };
+        let next = (hours.step)();
+        self.world.note(|| format!("{} told hours: {next:?}", self.plan.name));
+        hours.due = match next {
+            Next::Wait(wait) => self.world.now() + wait.max(Duration::from_millis(1)),
+            Next::Again | Next::Done(_) => self.world.now(),
+        };
     }
 
     fn step(&mut self, index: usize) {
@@ -213,7 +238,10 @@ impl Keeper {
                 let worker = process.workers.remove(index);
                 self.world.note(|| format!("{} {} done: {outcome:?}", self.plan.name, worker.folder));
                 match outcome {
-                    Outcome::Ended | Outcome::Drained => drop(process.done.insert(worker.folder)),
+                    Outcome::Ended | Outcome::Drained => {
+                        process.shared.board.drained(&worker.folder);
+                        process.done.insert(worker.folder);
+                    }
                     Outcome::StreamReplaced => process.refresh_due = now,
                     Outcome::Stopped => {}
                 }

@@ -15,6 +15,7 @@
 mod archive;
 mod check;
 mod driver;
+mod hours;
 mod keeper;
 mod notices;
 mod plan;

@@ -21,7 +21,7 @@ pub fn check(driver: &Driver, archive: &Archive, checked: &Checked<'_>) -> Resul
             keeper.recorder.arrived().into_iter().filter(|notice| is_of(checked, notice)).collect();
         for notice in &notices {
             is_true(archive, checked, notice)?;
-            heard.insert(notice.notice.origin().serial);
+            heard.insert(notice.notice.serial());
         }
         if !keeper.damaged {
             in_order(keeper, &notices)?;
@@ -50,9 +50,10 @@ fn never_seen(archive: &Archive, batch: &kinesis_keeper::model::ledger::BatchBod
 }
 
 fn is_of(checked: &Checked<'_>, notice: &Recorded) -> bool {
-    let origin = notice.notice.origin();
-    origin.shard == checked.shard.shard.id
-        && origin.stream_created.as_seconds() == checked.shard.created.as_seconds()
+    notice.notice.origin().is_some_and(|origin| {
+        origin.shard == checked.shard.shard.id
+            && origin.stream_created.as_seconds() == checked.shard.created.as_seconds()
+    })
 }
 
 /// The keeper put the entry, or had announced an earlier one; and its disk has lived since.
@@ -67,15 +68,13 @@ fn must_announce(checked: &Checked<'_>, keeper: &Keeper, notices: &[Recorded], l
     }
     checked.shard.deleted.is_none()
         && notices.iter().any(|notice| {
-            notice.notice.origin().serial < lain.serial
-                && notice.event < lain.event
-                && lived_since(notice.event)
+            notice.notice.serial() < lain.serial && notice.event < lain.event && lived_since(notice.event)
         })
 }
 
 fn is_true(archive: &Archive, checked: &Checked<'_>, notice: &Recorded) -> Result<(), String> {
     let (event, notice) = (notice.event, &notice.notice);
-    let serial = notice.origin().serial;
+    let serial = notice.serial();
     let lain = usize::try_from(serial).ok().and_then(|serial| checked.ledger.get(serial));
     let Some(lain) = lain.filter(|lain| lain.event < event) else {
         return Err(format!("entry {serial} was announced before it was there"));
@@ -118,7 +117,7 @@ fn in_order(keeper: &Keeper, notices: &[Recorded]) -> Result<(), String> {
             known.clear();
         }
         last_event = notice.event;
-        let serial = notice.notice.origin().serial;
+        let serial = notice.notice.serial();
         let first_time = known.insert(serial);
         ensure!(
             !first_time || known.last() == Some(&serial),

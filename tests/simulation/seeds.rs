@@ -66,6 +66,8 @@ impl Sum {
                 total.repaired += tally.repaired;
                 total.expired += tally.expired;
                 total.missing += tally.missing;
+                total.hours += tally.hours;
+                total.moved += tally.moved;
             }
         }
     }
@@ -115,6 +117,8 @@ fn every_seed_keeps_every_promise() {
         total.repaired,
         total.expired,
         total.ends,
+        total.hours,
+        total.moved,
     ];
     // A simulation in which these never happen proves nothing of them.
     assert!(runs < RUNS || seen.iter().all(|count| *count > 0), "{total:?}");

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use kinesis_keeper::ledger::start::{StartOutcome, settle_start};
 use kinesis_keeper::model::shard::{HashKeyRange, Shard, ShardId, StreamIdentity};
-use kinesis_keeper::ports::{Disk, NoProbe, ObjectStore, Stream};
+use kinesis_keeper::model::timestamp::Timestamp;
+use kinesis_keeper::ports::{Clock, Disk, NoProbe, ObjectStore, Stream};
 use kinesis_keeper::shard::ShardWorker;
 use kinesis_keeper::shard::budget::{Budget, SpoolQuota};
 use kinesis_keeper::shard::setup::{Mode, Ports, Settings, Setup, Shared};
 use kinesis_keeper::spool::checkpoints::DiskCheckpoints;
 use kinesis_keeper::spool::identity::{Identity, OldFolder, settle};
 use kinesis_keeper::stop::{Stop, StopReason};
+use kinesis_keeper::supervisor::hours::{HourPorts, HourSettings, HourTeller};
 use kinesis_keeper::testing::{ManualClock, MemoryDisk, MemoryStore, Recorder, SilentMeter, StreamOf};
 
-use crate::keeper::{BUCKET, Keeper, Worker, keys};
+use crate::keeper::{BUCKET, Hours, Keeper, Worker, keys};
 use crate::plan::{MINUTE, SECOND};
 
 impl Keeper {
@@ -30,7 +32,7 @@ impl Keeper {
             process.refresh_due = soon;
             return;
         };
-        let identity = described.value.identity;
+        let (at, identity) = (described.at, described.value.identity);
         if process.settled.as_ref().is_none_or(|(known, _)| !known.is(&identity)) {
             process.workers.clear();
             process.done.clear();
@@ -44,12 +46,36 @@ impl Keeper {
                 return;
             };
             self.trouble.set_identity(format!("{}-{}", self.plan.name, settled.identity.keeper));
+            settled.old.iter().for_each(|old| process.shared.board.drains(&old.folder));
             process.settled = Some((identity.clone(), settled));
+            self.start_telling(&identity);
         }
         if !self.decide_start(&identity, &stop) {
             self.process.as_mut().unwrap().refresh_due = soon;
         }
-        self.open_shards(&identity, &stop);
+        self.open_shards(&identity, at, &stop);
+    }
+
+    /// The thread that tells the hours, whose steps the driver takes.
+    fn start_telling(&mut self, identity: &StreamIdentity) {
+        let ports = HourPorts {
+            clock: Arc::<ManualClock>::clone(&self.clock),
+            store: Arc::<MemoryStore>::clone(&self.store),
+            disk: Arc::<MemoryDisk>::clone(&self.disk),
+            notifier: Some(Arc::<Recorder>::clone(&self.recorder)),
+            errors: Arc::new(|_, _| ()),
+        };
+        let settings = HourSettings {
+            stream: identity.clone(),
+            bucket: BUCKET.into(),
+            keys: keys(),
+            layout: self.plan.layout,
+            rules: self.run.rules,
+        };
+        let process = self.process.as_mut().unwrap();
+        let shared = Arc::clone(&process.shared);
+        let mut teller = HourTeller::new(ports, settings, shared, Stop::new(), self.random.fork());
+        process.hours = Some(Hours { due: self.world.now(), step: Box::new(move || teller.step()) });
     }
 
     /// Whether the stream's start is known, and how long objects live.
@@ -72,9 +98,12 @@ impl Keeper {
         shared.shortest_expiry.get().is_some()
     }
 
-    fn open_shards(&mut self, identity: &StreamIdentity, stop: &Stop) {
+    fn open_shards(&mut self, identity: &StreamIdentity, at: Timestamp, stop: &Stop) {
         let Ok(listing) = self.stream.list_shards(stop) else { return };
-        self.process.as_ref().unwrap().shared.set_listing(&listing);
+        let shared = &self.process.as_ref().unwrap().shared;
+        shared.set_listing(&listing);
+        shared.board.saw_date(at, self.clock.monotonic());
+        shared.board.listed(at, &listing);
         for shard in &listing {
             self.open(identity, shard.clone(), Mode::Read, shard.id.to_string());
         }

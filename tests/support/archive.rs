@@ -105,9 +105,11 @@ pub fn check(root: &str, stream: &str, found: BTreeMap<String, aws::Object>) -> 
                 Some((folder, name)) => {
                     entries.entry(folder.to_owned()).or_default().insert(name.to_owned(), object.body);
                 }
+                // Manifests of hours have tests of their own.
+                None if ledger == "hours.json" => {}
                 None => starts.push((ledger.to_owned(), object.body)),
             }
-        } else {
+        } else if !place.ends_with("/_hour.json") {
             assert!(!place.starts_with('_'), "{key}: nothing should have needed repair");
             archive.objects.insert(key, object);
         }

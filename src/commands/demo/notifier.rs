@@ -54,7 +54,17 @@ impl Notifier for PrintingNotifier {
 
 /// One line for one notice.
 fn describe(notice: &Notice) -> String {
-    let origin = notice.origin();
+    let Some(origin) = notice.origin() else {
+        return match &notice.about {
+            About::Hour(hour) => format!(
+                "notice: the hour {} is complete: {} records  {}",
+                hour.hour.start(),
+                count(hour.totals.records),
+                hour.key
+            ),
+            About::Batch(_) | About::Gap(_) | About::End(_) => String::new(),
+        };
+    };
     let shard = origin.shard.as_str().trim_start_matches("shardId-").trim_start_matches('0');
     let shard = if shard.is_empty() { "0" } else { shard };
     let what = match &notice.about {
@@ -62,7 +72,7 @@ fn describe(notice: &Notice) -> String {
             format!("{:>5} records  {}", count(batch.records), shorten(&batch.key))
         }
         About::Gap(gap) => format!("GAP ({}) after {:?}", gap.gap.why.as_str(), gap.gap.after),
-        About::End(_) => "end of the shard".to_owned(),
+        About::End(_) | About::Hour(_) => "end of the shard".to_owned(),
     };
     format!("notice: shard {shard} serial {:>2}  {what}", origin.serial)
 }

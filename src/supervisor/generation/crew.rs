@@ -12,6 +12,7 @@ use crate::retry::{Backoff, Pace};
 use crate::shard::setup::{Mode, Outcome, Ports, Setup};
 use crate::spool::OldFolder;
 use crate::stop::StopReason;
+use crate::supervisor::hours::{HourPorts, HourSettings, HourTeller, HourThread};
 use crate::supervisor::plan::{Action, Done, Running, Start};
 use crate::supervisor::threads::{Finish, Task, Thread};
 
@@ -35,6 +36,7 @@ impl Generation<'_> {
                 tracing::info!(shard = folder, "the shard is archived to its end");
             }
             Finish::Done(Outcome::Drained) => {
+                self.shared.board.drained(folder);
                 self.view.done.insert(folder.to_owned(), Done::Drained);
                 self.services.meters.retire(&meter);
                 tracing::info!(shard = folder, "all that was sealed is delivered");
@@ -102,6 +104,27 @@ impl Generation<'_> {
             }
         }
         retry_at
+    }
+
+    /// Starts the thread that tells the hours.
+    pub(super) fn tell_hours(&mut self) -> io::Result<HourThread> {
+        let meters = Arc::clone(&self.services.meters);
+        let ports = HourPorts {
+            clock: Arc::clone(&self.services.clock),
+            store: Arc::clone(&self.services.store),
+            disk: Arc::clone(&self.services.disk) as Arc<dyn Disk>,
+            notifier: self.services.notifier.clone(),
+            errors: Arc::new(move |service, kind| meters.error(service, kind)),
+        };
+        let settings = HourSettings {
+            stream: self.stream.clone(),
+            bucket: self.settings.bucket.clone(),
+            keys: self.settings.keys.clone(),
+            layout: self.settings.layout,
+            rules: self.settings.rules,
+        };
+        let (shared, random) = (Arc::clone(&self.shared), self.random.fork());
+        HourThread::start(|stop| HourTeller::new(ports, settings, shared, stop, random))
     }
 
     fn start(&mut self, start: Start, delay: Duration, now: Duration) -> io::Result<()> {

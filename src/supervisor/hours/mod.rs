@@ -1,0 +1,485 @@
+//! Telling the hours: for each hour in order one manifest, once, when nothing of it can come any more.
+//!
+//! The invariant. Each hour from the first on has one manifest; each is put after the one before it was
+//! seen, names its SHA-256, and is never changed. When it is put, every ledger is past the hour (see [`due`]),
+//! so every entry of it is there and named, with its object. Whatever entry comes later lies in a later
+//! hour: along a ledger hours do not go back, and a batch whose hour is over looks for its manifest first.
+//! (What another keeper holds of a stream deleted since may land in the moment between such a look and its
+//! put; it is then told in the next hour: each entry of a ledger is told in exactly one.)
+//!
+//! Time is the services' own: an hour is over when a listing was made 60 s after its end by their `Date`.
+//! Nothing here holds up a shard: it is a thread of its own, that reads the bucket and what shards promise.
+//!
+//! ```text
+//! Locating ──▶ Waiting ──due──▶ Putting ──stored or taken──▶ Recording ──▶ Waiting
+//!                  └───────── another has put it ─────────────────▲
+//! ```
+//!
+//! `hours.json` in the state directory is a hint: the newest manifest that was announced from this disk.
+//! Without it the newest is searched in the bucket, and announced again.
+
+mod books;
+mod compose;
+pub mod due;
+mod hint;
+mod thread;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use books::Books;
+use compose::{Missing, Place, Seen, compose, look_at_objects, notice};
+use due::{NotDue, View, is_over};
+use hint::Hint;
+
+pub(in crate::supervisor) use thread::HourThread;
+
+use super::reminder::Reminder;
+use crate::ledger::LedgerError;
+use crate::ledger::hours::{Hours, StoredHour};
+use crate::model::hour::{HoursStart, to_bytes};
+use crate::model::key::{Keys, Layout};
+use crate::model::ledger::FORMAT_VERSION;
+use crate::model::metric::Service;
+use crate::model::rules::{Rule, Rules};
+use crate::model::shard::StreamIdentity;
+use crate::model::timestamp::{Hour, Timestamp};
+use crate::ports::{Clock, Disk, Notifier, ObjectStore, Put, StoreError, StoreErrorKind};
+use crate::retry::{Backoff, Pace};
+use crate::shard::board::Listing;
+use crate::shard::closing::GRACE;
+use crate::shard::setup::{Next, Shared};
+use crate::spool::Outbox;
+use crate::stop::Stop;
+
+/// The folder of the hours' notices in the outbox; no shard's, nor an earlier creation's.
+const FOLDER: &str = "@hours";
+
+/// Looks at the clock, and at what holds an hour up.
+const SOON: Duration = Duration::from_secs(15);
+const SELDOM: Duration = Duration::from_secs(300);
+
+/// An hour that is so late is worth a line in the log.
+const LATE: Duration = Duration::from_secs(900);
+
+/// Counts a call that failed.
+pub type CountError = Arc<dyn Fn(Service, &'static str) + Send + Sync>;
+
+/// What the teller touches.
+#[derive(Clone)]
+pub struct HourPorts {
+    /// The time, for pauses alone.
+    pub clock: Arc<dyn Clock>,
+    /// The bucket.
+    pub store: Arc<dyn ObjectStore>,
+    /// The state directory.
+    pub disk: Arc<dyn Disk>,
+    /// Who tells subscribers; `None`: no notices.
+    pub notifier: Option<Arc<dyn Notifier>>,
+    /// Counts failed calls.
+    pub errors: CountError,
+}
+
+/// What is told of, and how.
+#[derive(Clone, Debug)]
+pub struct HourSettings {
+    /// The stream, this creation of it.
+    pub stream: StreamIdentity,
+    /// The bucket, for manifests and notices.
+    pub bucket: String,
+    /// Where everything lies in it.
+    pub keys: Keys,
+    /// How keys are written.
+    pub layout: Layout,
+    /// The protocol's rules: all, outside of tests.
+    pub rules: Rules,
+}
+
+/// Where the telling stands.
+enum Stage {
+    /// The newest manifest is not known yet.
+    Locating,
+    /// For the next hour to be due.
+    Waiting,
+    /// A manifest is being put; its bytes stay the same until it is stored or taken.
+    Putting { key: String, bytes: Vec<u8> },
+    /// A manifest is in the bucket: it is written down here, and announced.
+    Recording(Box<StoredHour>),
+}
+
+/// Why a turn failed; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
+
+/// What a turn led to.
+enum Turn {
+    Again,
+    Wait(Duration),
+}
+
+/// Tells the hours of one stream, step by step.
+pub struct HourTeller {
+    ports: HourPorts,
+    settings: HourSettings,
+    shared: Arc<Shared>,
+    stop: Stop,
+    random: fastrand::Rng,
+    hours: Hours,
+    outbox: Option<Outbox>,
+    stage: Stage,
+    previous: Option<Box<StoredHour>>,
+    /// Where the chain begins, once that is decided.
+    start: Option<HoursStart>,
+    /// The next hour and its key, while there is none before it.
+    first: Option<(Hour, String)>,
+    books: Books,
+    seen: Seen,
+    backoff: Backoff,
+    due: Duration,
+    publish_backoff: Backoff,
+    publish_due: Duration,
+    reminder: Reminder,
+}
+
+impl HourTeller {
+    /// Nothing is asked yet.
+    pub fn new(
+        ports: HourPorts,
+        settings: HourSettings,
+        shared: Arc<Shared>,
+        stop: Stop,
+        random: fastrand::Rng,
+    ) -> Self {
+        let (keys, store) = (settings.keys.clone(), Arc::clone(&ports.store));
+        Self {
+            hours: Hours::new(Arc::clone(&store), keys.clone(), settings.layout),
+            books: Books::new(store, keys, settings.stream.clone(), Default::default()),
+            outbox: None,
+            stage: Stage::Locating,
+            previous: None,
+            start: None,
+            first: None,
+            seen: Seen::new(),
+            backoff: Backoff::new(Pace::REMOTE),
+            due: Duration::ZERO,
+            publish_backoff: Backoff::new(Pace::REMOTE),
+            publish_due: Duration::ZERO,
+            reminder: Reminder::default(),
+            ports,
+            settings,
+            shared,
+            stop,
+            random,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.ports.clock.monotonic()
+    }
+
+    /// One step: a turn of the telling, or a notice sent. It never ends by itself.
+    pub fn step(&mut self) -> Next {
+        let mut soonest = self.now() + SELDOM;
+        if self.now() >= self.due {
+            match self.turn() {
+                Ok(Turn::Again) => {
+                    self.backoff.reset();
+                    return Next::Again;
+                }
+                Ok(Turn::Wait(wait)) => {
+                    self.backoff.reset();
+                    self.due = self.now() + wait;
+                }
+                Err(trouble) => self.failed(&trouble),
+            }
+        }
+        soonest = soonest.min(self.due);
+        match self.announce() {
+            Some(due) if due <= self.now() => return Next::Again,
+            Some(due) => soonest = soonest.min(due),
+            None => {}
+        }
+        Next::Wait(soonest.saturating_sub(self.now()))
+    }
+
+    fn turn(&mut self) -> Result<Turn, Trouble> {
+        if self.shared.begin.get().is_none() {
+            return Ok(Turn::Wait(SOON));
+        }
+        if self.outbox.is_none() {
+            self.outbox = Some(Outbox::open(Arc::clone(&self.ports.disk), FOLDER)?);
+        }
+        match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Locating => {
+                self.stage = Stage::Locating;
+                self.locate()
+            }
+            Stage::Waiting => self.wait_and_compose(),
+            Stage::Putting { key, bytes } => {
+                self.stage = Stage::Putting { key: key.clone(), bytes: bytes.clone() };
+                self.put(&key, &bytes)
+            }
+            Stage::Recording(stored) => {
+                self.stage = Stage::Recording(stored.clone());
+                self.record(*stored)
+            }
+        }
+    }
+
+    /// Finds the newest manifest: by the hint, or in the bucket.
+    fn locate(&mut self) -> Result<Turn, Trouble> {
+        let Some(listing) = self.shared.board.listing() else { return Ok(Turn::Wait(SOON)) };
+        let hint = Hint::read(&*self.ports.disk)?;
+        if let Some(hint) = hint
+            && let Some(stored) = self.hours.fetch(&hint.key, &self.stop)?
+            && stored.sha256 == hint.sha256
+        {
+            self.books.finished = hint.finished;
+            self.go_on_from(stored);
+            return Ok(Turn::Again);
+        }
+        self.start = self.hours.start(&self.stop)?;
+        let Some(start) = self.start.clone() else {
+            self.stage = Stage::Waiting;
+            return Ok(Turn::Again);
+        };
+        if let Some(key) = self.hours.newest(start.hour, listing.at.hour(), &self.stop)?
+            && let Some(stored) = self.hours.fetch(&key, &self.stop)?
+        {
+            self.stage = Stage::Recording(Box::new(stored));
+            return Ok(Turn::Again);
+        }
+        // None was put yet, or all have expired: then so have the objects of their hours.
+        let kept =
+            self.shared.shortest_expiry.get().copied().flatten().map(|life| (listing.at - life).hour());
+        let first = kept.map_or(start.hour, |kept| kept.max(start.hour));
+        let key = if first == start.hour { start.key } else { self.hours.key(first) };
+        self.first = Some((first, key));
+        self.stage = Stage::Waiting;
+        Ok(Turn::Again)
+    }
+
+    fn go_on_from(&mut self, stored: StoredHour) {
+        self.books.told(&stored.manifest);
+        self.first = None;
+        self.previous = Some(Box::new(stored));
+        self.stage = Stage::Waiting;
+    }
+
+    /// The next hour to be told and the key of its manifest; `None` while there is no entry at all.
+    fn next_hour(&mut self) -> Result<Option<(Hour, String)>, Trouble> {
+        if let Some(previous) = &self.previous {
+            let manifest = &previous.manifest;
+            return Ok(Some((manifest.hour.next(), manifest.next_key.clone())));
+        }
+        if let Some((hour, key)) = self.first.clone().filter(|_| self.start.is_some()) {
+            return Ok(Some((hour, key)));
+        }
+        // Decided by the first entry of all: final only once every shard is past it.
+        self.books.read(None, true, &self.stop)?;
+        Ok(self.books.first_hour().map(|hour| (hour, self.hours.key(hour))))
+    }
+
+    fn wait_and_compose(&mut self) -> Result<Turn, Trouble> {
+        let Some(listing) = self.shared.board.listing() else { return Ok(Turn::Wait(SOON)) };
+        let Some((hour, key)) = self.next_hour()? else { return Ok(Turn::Wait(4 * SOON)) };
+        if !is_over(hour, &listing) {
+            let left = (hour.end() + GRACE).since(listing.at);
+            return Ok(Turn::Wait(left.clamp(SOON, SELDOM)));
+        }
+        if let Some(stored) = self.hours.fetch(&key, &self.stop)? {
+            self.stage = Stage::Recording(Box::new(stored));
+            return Ok(Turn::Again);
+        }
+        if let Some(why) = self.not_due(hour, &listing)? {
+            self.remind(hour, &listing, &why);
+            return Ok(Turn::Wait(SOON));
+        }
+        if !self.has_begun(hour, &key)? {
+            return Ok(Turn::Again);
+        }
+        let next_key = self.hours.key(hour.next());
+        let place = Place {
+            stream: &self.settings.stream,
+            bucket: &self.settings.bucket,
+            hour,
+            key: &key,
+            next_key,
+            previous: self.previous.as_deref(),
+        };
+        let bytes = to_bytes(&compose(&self.books, &self.seen, place));
+        self.stage = Stage::Putting { key, bytes };
+        Ok(Turn::Again)
+    }
+
+    /// What the hour waits for, in words; `None`: it can be told.
+    fn not_due(&mut self, hour: Hour, listing: &Listing) -> Result<Option<String>, Trouble> {
+        // What is promised is asked before the ledgers: a promise about an entry that is not read yet
+        // is worth nothing, and one about an earlier entry all.
+        let promises = self.shared.board.promises();
+        let begins = self.previous.is_none() && self.start.as_ref().is_none_or(|start| start.hour == hour);
+        self.books.read(Some(hour), begins, &self.stop)?;
+        let ledgers = self.books.standings();
+        let draining = self.shared.board.draining();
+        let view = View { listing, promises: &promises, draining, ledgers: &ledgers };
+        match view.judge(hour) {
+            Ok(()) => {}
+            Err(NotDue::Shard(_) | NotDue::Draining(_) | NotDue::NoLedger(_))
+                if !self.settings.rules.hold(Rule::HourWaitsForEveryShard) => {}
+            Err(why) => return Ok(Some(why.to_string())),
+        }
+        let store = &*self.ports.store;
+        let expired_before = self.expired_before(listing);
+        let missing = look_at_objects(store, &self.books, hour, expired_before, &mut self.seen, &self.stop)?;
+        Ok(missing.map(|Missing(key)| format!("the object {key} is not there yet")))
+    }
+
+    fn expired_before(&self, listing: &Listing) -> Option<Timestamp> {
+        self.shared.shortest_expiry.get().copied().flatten().map(|life| listing.at - life)
+    }
+
+    /// Decides where the chain begins, before its first manifest; `false`: elsewhere.
+    fn has_begun(&mut self, hour: Hour, key: &str) -> Result<bool, Trouble> {
+        if self.start.is_some() || self.previous.is_some() {
+            return Ok(true);
+        }
+        let start = HoursStart {
+            version: FORMAT_VERSION,
+            stream: self.settings.stream.name.clone(),
+            stream_arn: self.settings.stream.arn.clone(),
+            hour,
+            key: key.to_owned(),
+        };
+        self.hours.put_start(&start, &self.stop)?;
+        // Whether ours or another's was stored: what lies there decides.
+        let found = self.hours.start(&self.stop)?;
+        self.first = found.as_ref().map(|found| (found.hour, found.key.clone()));
+        self.start = found;
+        Ok(self.start.as_ref() == Some(&start))
+    }
+
+    fn put(&mut self, key: &str, bytes: &[u8]) -> Result<Turn, Trouble> {
+        let stored = match self.hours.put(key, bytes, &self.stop)? {
+            Put::Stored(_) => StoredHour::parse(bytes)
+                .map_err(|reason| LedgerError::Broken { key: key.to_owned(), reason })?,
+            // By our own earlier try, or by another keeper: what lies there counts.
+            Put::Taken => self.hours.fetch(key, &self.stop)?.ok_or_else(|| StoreError {
+                call: "looking",
+                key: key.to_owned(),
+                kind: StoreErrorKind::Busy,
+                message: "the manifest is taken and cannot be read".to_owned(),
+            })?,
+        };
+        self.stage = Stage::Recording(Box::new(stored));
+        Ok(Turn::Again)
+    }
+
+    /// Announces a manifest that is in the bucket, and goes on from it. Cut anywhere, it is done again.
+    fn record(&mut self, stored: StoredHour) -> Result<Turn, Trouble> {
+        if self.ports.notifier.is_some()
+            && let Some(outbox) = &mut self.outbox
+        {
+            outbox.add(&notice(&stored))?;
+        }
+        self.seen.clear();
+        self.reminder.forget();
+        let (hour, key, totals) = (stored.manifest.hour, stored.manifest.key.clone(), stored.manifest.totals);
+        self.go_on_from(stored);
+        self.write_hint()?;
+        tracing::info!(
+            hour = %hour.start(),
+            records = totals.records,
+            objects = totals.objects,
+            gaps = totals.gaps,
+            key,
+            "the hour is complete"
+        );
+        Ok(Turn::Again)
+    }
+
+    fn write_hint(&self) -> io::Result<()> {
+        let Some(previous) = &self.previous else { return Ok(()) };
+        Hint::new(&previous.manifest.key, &previous.sha256, &self.books.finished).write(&*self.ports.disk)
+    }
+
+    /// Says what holds an hour up, once it has for long.
+    fn remind(&mut self, hour: Hour, listing: &Listing, why: &str) {
+        let late = listing.at.since(hour.end()) >= LATE;
+        if late && self.reminder.is_due(why, self.ports.clock.monotonic()) {
+            tracing::warn!(hour = %hour.start(), why, "the hour is over and cannot be told complete yet");
+        }
+    }
+
+    fn failed(&mut self, trouble: &Trouble) {
+        let told = trouble.to_string();
+        let now = self.now();
+        match trouble {
+            Trouble::Store(error) | Trouble::Ledger(LedgerError::Store(error)) => {
+                if error.kind != StoreErrorKind::Stopped {
+                    (self.ports.errors)(Service::S3, error.kind.as_str());
+                    if self.reminder.is_due(&told, now) {
+                        tracing::warn!("{told}; the hour is told later");
+                    }
+                }
+            }
+            Trouble::Ledger(LedgerError::Broken { .. }) => {
+                (self.ports.errors)(Service::S3, "broken");
+                if self.reminder.is_due(&told, now) {
+                    tracing::error!("{told}; no hour is told complete until that is mended");
+                }
+            }
+            Trouble::Disk(_) => {
+                (self.ports.errors)(Service::Disk, "io");
+                if self.reminder.is_due(&told, now) {
+                    tracing::error!("writing down an hour failed on this disk: {told}; it goes on by itself");
+                }
+            }
+        }
+        self.due = now + self.backoff.next(&mut self.random).max(Duration::from_millis(1));
+    }
+
+    /// Sends the oldest notice; when the next is due (monotonic), if one waits.
+    fn announce(&mut self) -> Option<Duration> {
+        let (Some(notifier), Some(outbox)) = (self.ports.notifier.clone(), &mut self.outbox) else {
+            return None;
+        };
+        if outbox.is_empty() {
+            return None;
+        }
+        let now = self.ports.clock.monotonic();
+        if now < self.publish_due {
+            return Some(self.publish_due);
+        }
+        let sent = match outbox.front() {
+            Ok(None) => return None,
+            Ok(Some(notice)) => match notifier.publish(&notice, &self.stop) {
+                Ok(()) => {
+                    outbox.sent(notice.serial()).map_err(|error| (Service::Disk, "io", error.to_string()))
+                }
+                Err(error) => Err((Service::Sns, error.kind, error.to_string())),
+            },
+            Err(error) => Err((Service::Disk, "io", error.to_string())),
+        };
+        match sent {
+            Ok(()) => {
+                self.publish_backoff.reset();
+                self.publish_due = now;
+            }
+            Err((service, kind, told)) => {
+                (self.ports.errors)(service, kind);
+                let wait = self.publish_backoff.next(&mut self.random);
+                self.publish_due = now + wait.max(Duration::from_millis(1));
+                tracing::warn!("{told}; the hour's notice waits in the outbox");
+            }
+        }
+        Some(self.publish_due)
+    }
+}
