@@ -90,8 +90,10 @@ pub fn repair(
             break;
         }
         let mut again = verify(archive, options, |_| (), &|_| (), stop)?;
-        again.faults.retain(|fault| repairs.iter().all(|repair| repair.key != fault.key));
+        // What an entry that is back vouches for is tried again.
+        repairs.retain(|repair| repair.outcome == Outcome::Mended);
         round = once(archive, &again, tools, stop)?;
+        again.faults.retain(|fault| report.faults.iter().all(|told| told.key != fault.key));
         report.faults.append(&mut again.faults);
     }
     report.repairs = Some(repairs);
