@@ -82,8 +82,12 @@ pub fn repair(
     let mut round = once(archive, report, tools, stop)?;
     let mut repairs: Vec<Repair> = Vec::new();
     loop {
-        let ledger_mended =
-            |repair: &Repair| repair.outcome == Outcome::Mended && serial_of(&repair.key).is_some();
+        // Each entry once: a store that takes a put and gives what was there before ends this, too.
+        let ledger_mended = |repair: &Repair| {
+            repair.outcome == Outcome::Mended
+                && serial_of(&repair.key).is_some()
+                && repairs.iter().all(|earlier| earlier.key != repair.key)
+        };
         let look_again = round.iter().any(ledger_mended) && stop.reason().is_none();
         repairs.append(&mut round);
         if !look_again {
