@@ -28,10 +28,19 @@ impl AnswerDate {
 
     /// The service's clock when it answered last, in whole seconds.
     pub(super) fn get(&self) -> Option<Timestamp> {
-        match self.0.load(Ordering::Acquire) {
-            UNKNOWN => None,
-            seconds => Some(Timestamp::from_seconds(seconds)),
-        }
+        known(self.0.load(Ordering::Acquire))
+    }
+
+    /// The same, and forgets it: the next call's answer is told apart.
+    pub(super) fn take(&self) -> Option<Timestamp> {
+        known(self.0.swap(UNKNOWN, Ordering::AcqRel))
+    }
+}
+
+const fn known(seconds: i64) -> Option<Timestamp> {
+    match seconds {
+        UNKNOWN => None,
+        seconds => Some(Timestamp::from_seconds(seconds)),
     }
 }
 

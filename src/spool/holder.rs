@@ -4,6 +4,7 @@
 //! between this look and what is done about it anything may change.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ pub enum Holder {
     Nobody,
     /// A process, as it wrote its name into the lock file.
     Held(String),
-    /// This system does not say who holds locks.
+    /// This system does not say who holds locks, or not to this user.
     Unknown,
 }
 
@@ -27,7 +28,11 @@ pub enum Holder {
 /// then would be refused.
 pub fn holder(state_dir: &Path) -> Holder {
     let path = state_dir.join("lock");
-    let Ok(about) = fs::metadata(&path) else { return Holder::Nobody };
+    let about = match fs::metadata(&path) {
+        Ok(about) => about,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Holder::Nobody,
+        Err(_) => return Holder::Unknown,
+    };
     let said = fs::read_to_string(&path).unwrap_or_default();
     let said = said.trim();
     let Ok(locks) = fs::read_to_string(LOCKS) else { return Holder::Unknown };

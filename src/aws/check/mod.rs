@@ -8,6 +8,11 @@ mod identity;
 mod stream;
 mod topic;
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
@@ -22,7 +27,7 @@ pub use topic::TopicFacts;
 use super::answer::AnswerDate;
 use super::blocking::{Blocking, Until};
 use super::errors::{Cause, Refusal};
-use crate::model::timestamp::Timestamp;
+use crate::ports::Clock;
 use crate::stop::Stop;
 
 /// Every call is small. With the SDK's tries and their pauses.
@@ -33,8 +38,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Trial {
     blocking: Blocking,
     stop: Stop,
+    clock: Arc<dyn Clock>,
     date: AnswerDate,
+    /// Milliseconds that our clock is ahead of the services'; [`UNKNOWN`] before a dated answer.
+    ahead: Arc<AtomicI64>,
 }
+
+const UNKNOWN: i64 = i64::MIN;
 
 /// Why a call did not give what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +76,16 @@ pub struct Refused {
 
 impl Trial {
     /// Makes its calls until `stop`.
-    pub fn new(blocking: Blocking, stop: Stop) -> Self {
-        Self { blocking, stop, date: AnswerDate::new() }
+    pub fn new(blocking: Blocking, stop: Stop, clock: Arc<dyn Clock>) -> Self {
+        let ahead = Arc::new(AtomicI64::new(UNKNOWN));
+        Self { blocking, stop, clock, date: AnswerDate::new(), ahead }
     }
 
-    /// The services' clock, as the last answer had it, in whole seconds.
-    pub fn date(&self) -> Option<Timestamp> {
-        self.date.get()
+    /// How many seconds our clock is ahead of the services', by the last answer that had a date.
+    pub fn seconds_ahead(&self) -> Option<i64> {
+        Some(self.ahead.load(Ordering::Acquire))
+            .filter(|millis| *millis != UNKNOWN)
+            .map(|millis| millis / 1000)
     }
 
     fn call<T, E>(
@@ -82,7 +95,12 @@ impl Trial {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let refusal = match self.blocking.run(DEADLINE, &self.stop, Until::Stopped, sending) {
+        let outcome = self.blocking.run(DEADLINE, &self.stop, Until::Stopped, sending);
+        if let Some(theirs) = self.date.take() {
+            let ahead = self.clock.now().as_millis() - theirs.as_millis();
+            self.ahead.store(ahead, Ordering::Release);
+        }
+        let refusal = match outcome {
             Ok(Ok(output)) => return Ok(output),
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),

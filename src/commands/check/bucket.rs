@@ -185,7 +185,7 @@ fn writing(checking: &Checking<'_>, store: &S3Store, start: Option<&str>, keys: 
     let attributes = Attributes { content_type: "application/json", sha256, ..Attributes::default() };
     let outcome = store.put_if_absent(key, Body::Bytes(body), &attributes, checking.stop);
     let retention = checking.config.archive.object_lock_days > 0;
-    let action = if retention { "s3:PutObject and s3:PutObjectRetention" } else { "s3:PutObject" };
+    let action = if retention { "s3:PutObject, s3:PutObjectRetention" } else { "s3:PutObject" };
     match (outcome, there.is_some()) {
         (Ok(Put::Taken), _) => {
             let said = "allowed, and If-None-Match is kept: what is there was not overwritten";

@@ -78,6 +78,8 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     }
     let archive = format!("s3://{}/{}{}/", config.archive.bucket, config.archive.prefix, config.stream.name);
     let about = (config.stream.name.as_str(), archive.as_str());
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
     tell(lines.print(&mut io::stdout().lock(), about, args.json))?;
     match lines.in_the_way() {
         _ if stop.reason().is_some() => Err(Failure::failed("interrupted: not everything was checked")),
@@ -101,7 +103,8 @@ fn tell(written: io::Result<()>) -> Result<(), Failure> {
 /// Everything that is asked over the network.
 fn services(config: &Config, clients: &Clients, runtime: &Runtime, stop: &Stop, lines: &mut Lines) {
     let blocking = Blocking::new(runtime.handle().clone());
-    let trial = Trial::new(blocking.clone(), stop.clone());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let trial = Trial::new(blocking.clone(), stop.clone(), Arc::clone(&clock));
     lines.say("aws", "region", Verdict::Ok, clients.region());
     let caller = match who(config, clients, &trial, lines) {
         Ok(caller) => caller,
@@ -115,13 +118,13 @@ fn services(config: &Config, clients: &Clients, runtime: &Runtime, stop: &Stop, 
         blocking: &blocking,
         trial: &trial,
         stop,
-        clock: Arc::new(SystemClock::new()),
+        clock,
         of: Resources::new(config, &Home::new(Some(clients.region()), account)),
     };
     let facts = stream::check(&checking, lines);
     bucket::check(&checking, facts.as_ref(), lines);
     topic::check(&checking, lines);
-    clock(&checking, lines);
+    clock_skew(&checking, lines);
 }
 
 /// Whose credentials they are; an error if there are none that could be used.
@@ -164,13 +167,12 @@ fn who(
 }
 
 /// AWS refuses calls whose signature is five minutes off (S3: fifteen).
-fn clock(checking: &Checking<'_>, lines: &mut Lines) {
+fn clock_skew(checking: &Checking<'_>, lines: &mut Lines) {
     const WHAT: &str = "clock";
-    let Some(theirs) = checking.trial.date() else { return };
-    let ours = checking.clock.now();
+    let Some(ahead) = checking.trial.seconds_ahead() else { return };
+    let direction = if ahead > 0 { "ahead of" } else { "behind" };
     // Their time is cut to seconds, and the answer was on its way.
-    let off = ours.since(theirs).max(theirs.since(ours)).as_secs();
-    let direction = if ours > theirs { "ahead of" } else { "behind" };
+    let off = ahead.unsigned_abs();
     match off {
         0..=10 => lines.say("aws", WHAT, Verdict::Ok, "within seconds of the services'"),
         11..=120 => {
@@ -202,7 +204,8 @@ fn stream_name(config: &Config) -> StreamName {
 /// The policy; what the file does not say is asked, and a star where nobody answers.
 fn print_policy(config: &Config, runtime: &Runtime, stop: &Stop) -> io::Result<()> {
     let clients = Clients::load(runtime.handle(), &aws_settings(config)).ok();
-    let trial = Trial::new(Blocking::new(runtime.handle().clone()), stop.clone());
+    let clock = Arc::new(SystemClock::new());
+    let trial = Trial::new(Blocking::new(runtime.handle().clone()), stop.clone(), clock);
     let region = clients.as_ref().map(|clients| clients.region().to_owned());
     let asked = clients.as_ref().filter(|_| config.aws.endpoint_url.is_none());
     let account = asked.and_then(|clients| trial.caller(clients).ok()).map(|caller| caller.account);

@@ -44,6 +44,12 @@ pub fn report(
         }
         Answer::NotServed | Answer::None(_) | Answer::Unusable(_) => None,
     };
+    let mut look = look;
+    for shard in live.iter().flat_map(|live| &live.shards).filter(|_| unseen.is_some()) {
+        // Else the disk knows better: it counts items, too, and is no second old.
+        let seen = look.shards.entry(shard.shard.to_string()).or_default();
+        (seen.spool_bytes, seen.outbox) = (shard.spool_bytes, shard.outbox_notices);
+    }
     let keeper = keeper(config, &holder, &answer, live);
     let shards = shards(&look, live, &keeper, now);
     let totals = totals(config, &shards, live);

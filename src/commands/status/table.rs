@@ -103,7 +103,11 @@ fn last_row(totals: &Totals) -> [String; 9] {
 }
 
 fn amount(items: u64, bytes: u64) -> String {
-    if items == 0 { "0".to_owned() } else { format!("{items} / {}", ByteSize(bytes)) }
+    match (items, bytes) {
+        (0, 0) => "0".to_owned(),
+        (0, bytes) => ByteSize(bytes).to_string(),
+        (items, bytes) => format!("{items} / {}", ByteSize(bytes)),
+    }
 }
 
 fn percent(share: Option<f64>) -> String {
