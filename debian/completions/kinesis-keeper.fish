@@ -29,6 +29,7 @@ complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -s V -l vers
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "run" -d 'Archive a stream, in the foreground, until a signal ends it'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "verify" -d 'Prove the archive: every object, every ledger entry, nothing missing, nothing more'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "read" -d 'Write archived records to standard output'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "replay" -d 'Put archived records back into a stream'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "put" -d 'Put lines of files or standard input into a stream'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand run" -s h -l help -d 'Print help'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l from -d 'From this time on: RFC 3339, a date (UTC), or an age such as 2h' -r
@@ -50,6 +51,25 @@ complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l p
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l null -d 'Payloads are followed by a NUL byte'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l length-prefixed -d 'Payloads are preceded by their length, four bytes, the highest first'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -s h -l help -d 'Print help'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-stream -d 'The stream that gets the records, by its name or ARN' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l from -d 'From this time on: RFC 3339, a date (UTC), or an age such as 2h' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to -d 'Before this time: RFC 3339, a date (UTC), or an age such as 2h' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l shard -d 'This shard alone, such as shardId-000000000000' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l rate -d 'The most records a second' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l state -d 'Where to remember what is done, in place of a file in the folder `replay` of the state directory' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l dead-letter -d 'Append records that can\'t be put to this file, which `put --envelope` takes' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l dir -d 'Read a copy of the archive in this folder, in place of the bucket; keys are paths below it' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l in-flight -d 'Requests under way at once' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l give-up-after -d 'How long a record is tried before it is given up' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-region -d 'The region of the stream that gets the records; otherwise the configuration\'s' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-endpoint-url -d 'Its Kinesis, if that is not AWS\'s' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-profile -d 'A profile of the shared AWS configuration to put with' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-role-arn -d 'A role to take on to put with' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l dry-run -d 'Read everything, put nothing, and tell how much it is and how long it would take'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l force -d 'Also into the stream that the archive is of'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l all -d 'Also KPL aggregates of which a part lies outside its shard: their producer sent them again elsewhere'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l json -d 'The summary as JSON on standard output'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -s h -l help -d 'Print help'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l partition-key-field -d 'The partition key is a text field of the record, which is JSON; `user.id` is a field below a field' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l partition-key -d 'The partition key of every record' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l dead-letter -d 'Append records that can\'t be put to this file, which `put --envelope` takes again' -r -F

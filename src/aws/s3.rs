@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::{Client, config};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -147,6 +148,12 @@ impl S3Store {
         Err(Box::new((refusal, error)))
     }
 
+    /// The request for an object, or for one version of it.
+    fn request_of(&self, key: &str, version: Option<&str>) -> GetObjectFluentBuilder {
+        let request = self.client.get_object().bucket(&self.settings.bucket).key(key);
+        request.set_version_id(version.map(str::to_owned)).set_expected_bucket_owner(self.owner())
+    }
+
     /// GET, up to the headers; `None` where nothing is.
     fn fetch(
         &self,
@@ -155,10 +162,7 @@ impl S3Store {
         until: Until,
         stop: &Stop,
     ) -> Result<Option<(ByteStream, Option<i64>)>, StoreError> {
-        let request = self.client.get_object().bucket(&self.settings.bucket).key(key);
-        let request = request.set_version_id(version.map(str::to_owned));
-        let request = request.set_expected_bucket_owner(self.owner());
-        let sending = request.customize().config_override(config).send();
+        let sending = self.request_of(key, version).customize().config_override(config).send();
         match self.call(("GetObject", key), (SMALL_DEADLINE, until), stop, sending) {
             Ok(output) => Ok(Some((output.body, output.content_length))),
             Err(failed) if matches!(failed.0.code.as_str(), "NoSuchKey" | "NoSuchVersion") => Ok(None),
@@ -178,7 +182,8 @@ impl S3Store {
             limits(SMALL_DEADLINE).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         let content = self.fetch((key, version), config, Until::Stopped, stop)?;
         Ok(content.map(|(content, _)| {
-            let reader = body::Reader::new(content, self.blocking.clone(), stop.clone());
+            let request = self.request_of(key, version);
+            let reader = body::Reader::new(content, request, self.blocking.clone(), stop.clone());
             Box::new(reader) as Box<dyn Read + Send>
         }))
     }

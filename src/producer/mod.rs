@@ -161,6 +161,11 @@ impl Producer {
         self.shared.core().held()
     }
 
+    /// Whether nothing is taken or sent any more: it was ended, or the stream refuses everything.
+    pub fn has_ended(&self) -> bool {
+        self.shared.core().ended.is_some()
+    }
+
     /// What happened since the start.
     pub fn totals(&self) -> Totals {
         self.shared.core().totals

@@ -223,3 +223,60 @@ fn without_an_open_shard_it_does_not_start() {
     let error = started.err().unwrap();
     assert_eq!(error.to_string(), "ListShards failed: the stream has no open shard");
 }
+
+/// Holds what was told as stored against what the stream did before and after.
+#[derive(Default)]
+struct Early {
+    sink: Mutex<Option<Arc<Memory>>>,
+    told: Mutex<BTreeSet<u64>>,
+    most_untold: AtomicUsize,
+}
+
+impl Watch for Early {
+    fn stored(&self, records: &[&Record]) {
+        let sink = self.sink.lock().unwrap();
+        let stored = sink.as_ref().unwrap().order.lock().unwrap().clone();
+        let mut told = self.told.lock().unwrap();
+        for record in records {
+            // Nothing of the same key went before this was told.
+            let later = stored.iter().filter(|tag| *tag % 600 == record.tag % 600 && **tag > record.tag);
+            assert_eq!(later.count(), 0, "of the key of {}", record.tag);
+        }
+        self.most_untold.fetch_max(stored.len() - told.len(), Ordering::SeqCst);
+        told.extend(records.iter().map(|record| record.tag));
+    }
+}
+
+#[test]
+fn what_is_stored_is_told_before_its_request_is_over_and_the_next_of_its_key_goes() {
+    let (sink, early) = (Arc::new(Memory::new(10)), Arc::new(Early::default()));
+    *early.sink.lock().unwrap() = Some(Arc::clone(&sink));
+    run(async {
+        let options = Options { ordered: true, in_flight: 2, ..quick() };
+        let clock = Arc::new(SystemClock::new());
+        let watch = Arc::clone(&early) as Arc<dyn Watch>;
+        let producer = Producer::start(Arc::clone(&sink) as _, options, clock, watch).await.unwrap();
+        for tag in 0..6_000 {
+            producer.put(record(tag, &format!("key-{}", tag % 600), 100)).await.unwrap();
+        }
+        assert_eq!(producer.close().await, []);
+        assert!(producer.has_ended());
+    });
+    assert_eq!(early.told.lock().unwrap().len(), 6_000);
+    assert!(early.most_untold.load(Ordering::SeqCst) <= 2 * MOST_RECORDS);
+}
+
+#[test]
+fn winding_up_sends_nothing_more_and_waits_for_the_answers() {
+    let (sink, notes) = (Arc::new(Memory::new(0)), Arc::new(Notes::default()));
+    run(async {
+        let producer = start(&sink, &notes, Options { in_flight: 1, ..quick() }).await;
+        for tag in 0..5_000 {
+            producer.put(record(tag, &format!("key-{tag}"), 100)).await.unwrap();
+        }
+        let left = producer.wind_up(Duration::from_secs(60)).await;
+        let stored = sink.stored.lock().unwrap().len();
+        assert_eq!((left.len() + stored, producer.totals().delivered), (5_000, stored as u64));
+        assert!(left.iter().all(|one| one.why == Why::Ended { maybe_stored: false }));
+    });
+}

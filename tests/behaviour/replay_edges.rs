@@ -11,7 +11,7 @@ use super::replay::{replay, state_file};
 use crate::support::http::Message;
 use crate::support::keeper::{LIMIT, Setting};
 use crate::support::kpl::{User, aggregates};
-use crate::support::proxy::{Action, Proxy, Request};
+use crate::support::proxy::{Action, Proxy, Request, kinesis_error};
 use crate::support::putting::Put;
 use crate::support::scene::Scene;
 use crate::support::{aws, servers};
@@ -208,4 +208,45 @@ fn aggregates_go_back_as_user_records_and_astray_ones_only_when_all_is_asked() {
     assert_eq!(shards.len(), 1, "all by the explicit hash key that their producer gave");
     let done = replay(&setting, &all, &["--json", "--all"]);
     assert_eq!((done.code, done.summary()["records"].as_u64()), (Some(0), Some(80)), "{done:?}");
+}
+
+#[test]
+fn a_target_that_refuses_everything_takes_nothing_from_what_is_to_be_done() {
+    let mut scene = Scene::new("refused", 1);
+    let setting = archived(&mut scene, 200);
+    let target = aws::stream("target", 1);
+    let proxy = Proxy::new(servers::kinesis().endpoint());
+    let denied =
+        proxy.always(|request| request.operation == "PutRecords", kinesis_error("AccessDeniedException"));
+    let dead = setting.folder.path().join("dead.ndjson");
+    let more = ["--json", "--to-endpoint-url", proxy.endpoint(), "--dead-letter", dead.to_str().unwrap()];
+    let mut through_proxy = setting;
+    through_proxy.kinesis = proxy.endpoint().to_owned();
+    let done = replay(&through_proxy, &target, &more);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("kinesis:PutRecords"), "{done:?}");
+    let summary = done.summary();
+    assert_eq!((&summary["records"], &summary["failed"]), (&json!(0), &json!(0)), "{summary}");
+    assert_eq!(fs::read_to_string(&dead).unwrap(), "");
+    denied.end();
+    let done = replay(&through_proxy, &target, &more);
+    assert_eq!((done.code, done.summary()["records"].as_u64()), (Some(0), Some(200)), "{done:?}");
+    assert_eq!(payloads(&target), scene.put.iter().cloned().collect());
+}
+
+#[test]
+fn objects_whose_bodies_break_off_are_read_on_from_there() {
+    let mut scene = Scene::new("broken", 1);
+    scene.put_sized(40, 20_000);
+    let mut setting = archived(&mut scene, 100);
+    let target = aws::stream("target", 1);
+    let proxy = Proxy::new(servers::ministack().endpoint());
+    let objects = |request: &Request| request.method == "GET" && request.path.contains(".ndjson.gz");
+    // More often than any one answer breaks, each time a little further on.
+    let broken = proxy.first(9, objects, Action::CutAnswer(60_000));
+    proxy.endpoint().clone_into(&mut setting.s3);
+    let done = replay(&setting, &target, &["--json"]);
+    assert_eq!((done.code, done.summary()["records"].as_u64()), (Some(0), Some(140)), "{done:?}");
+    assert!(broken.used() > 2, "bodies broke off {} times", broken.used());
+    assert_eq!(payloads(&target), scene.put.iter().cloned().collect());
 }

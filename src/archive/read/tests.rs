@@ -158,3 +158,46 @@ fn an_aggregate_with_a_part_outside_its_shard_is_passed_over_unless_all_is_wante
     let wanted = Wanted { all: true, ..Wanted::default() };
     assert_eq!(numbers(&shelf, &Query { wanted, ..Query::default() }), [1, 1, 2, 2, 2, 3]);
 }
+
+#[test]
+fn merged_lines_say_where_they_lie_and_entries_can_be_left_out() {
+    /// Keeps where each line lies.
+    #[derive(Default)]
+    struct Places(Vec<(String, u64, u64, u64)>);
+    impl Taker for Places {
+        fn lines(&mut self, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn line(&mut self, at: &LineAt<'_>, line: &[u8]) -> io::Result<()> {
+            let number = parse_line(line).unwrap().sequence_number.as_str().parse::<u64>().unwrap() - 10_000;
+            self.0.push((at.shard.as_str().to_owned(), at.serial, at.line, number));
+            Ok(())
+        }
+
+        fn remark(&mut self, _: Remark) {}
+    }
+    let archive = archive(&good());
+    let (extents, arn) = archive.extents(&Selection::default(), &Stop::new()).unwrap();
+    assert_eq!((extents.len(), arn.as_deref()), (3, Some("arn")));
+    let places = |query: Query| {
+        let mut places = Places::default();
+        archive.read(&Query { merged: true, ..query }, &mut places, &Stop::new()).unwrap();
+        places.0
+    };
+    let all = places(Query::default());
+    assert_eq!(all.len(), 1905);
+    // In an object lines are counted whether they are wanted or not, and each has a place of its own.
+    let from = Some(start() + HOUR + std::time::Duration::from_millis(310));
+    let some = places(Query { selection: Selection { from, ..Selection::default() }, ..Query::default() });
+    assert!(!some.is_empty() && some.len() < all.len() && some.iter().all(|place| all.contains(place)));
+    let own: std::collections::BTreeSet<_> =
+        all.iter().map(|(shard, serial, line, _)| (shard, serial, line)).collect();
+    assert_eq!(own.len(), all.len());
+    let extent = &extents[0];
+    let only = Entries::from([((extent.created, extent.shard.clone()), vec![0..=1, 3..=extent.newest])]);
+    let left = places(Query { only: Some(only), ..Query::default() });
+    let mut expected = all;
+    expected.retain(|(shard, serial, ..)| shard == extent.shard.as_str() && *serial != 2);
+    assert_eq!(left, expected);
+}

@@ -127,6 +127,7 @@ impl Feed<'_> {
         })?;
         self.state.without_key += u64::from(without_key);
         self.state.arrival = Some(arrival);
+        self.screen.taken(line.len() as u64);
         self.keep_pace()?;
         loop {
             if self.state.fatal.is_some() || self.stop.reason().is_some() {
@@ -187,13 +188,17 @@ impl Feed<'_> {
         Ok(())
     }
 
-    /// Buries what the producer gave up, but for what was not sent because of the end: that stays to be done.
+    /// Buries what the producer gave up. Once it has ended that says nothing of a record (all were given up,
+    /// because of a stop or because the stream refuses everything): they stay to be done.
     fn bury_all(&mut self, undelivered: &[Undelivered]) -> Result<(), Failure> {
-        let given_up = undelivered.iter().filter(|one| !matches!(one.why, Why::Ended { .. }));
-        for undelivered in given_up {
-            self.bury(undelivered)?;
+        if self.producer.has_ended() {
+            let why = undelivered.iter().map(|one| &one.why).find(|why| matches!(why, Why::Refused { .. }));
+            if let Some(why) = why {
+                self.state.fatal.get_or_insert_with(|| why.to_string());
+            }
+            return Ok(());
         }
-        Ok(())
+        undelivered.iter().try_for_each(|one| self.bury(one))
     }
 
     /// Looks after everything but the archive, now and then, or now.
