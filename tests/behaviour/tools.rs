@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::archive::{Archive, forms};
 use crate::support::keeper::LIMIT;
 use crate::support::scene::Scene;
-use crate::support::{aws, servers, sha256};
+use crate::support::{servers, sha256};
 
 /// An archive, as the keeper left it.
 struct Archived {

@@ -110,7 +110,11 @@ impl Lines<'_> {
         batch: &BatchBody,
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<Option<Side>, ReadFailure> {
-        if self.archive.store.head(&side.key, self.stop)?.is_none() && self.has_expired(entry)? {
+        if self.archive.store.head(&side.key, self.stop)?.is_none() {
+            if !self.has_expired(entry)? {
+                let reason = format!("the side object of entry {} is missing", entry.serial);
+                return Err(ReadFailure::Damaged { key: side.key.clone(), reason });
+            }
             send(Sent::Remark(Remark::Expired { key: side.key.clone(), records: side.records }));
             return Ok(None);
         }
