@@ -25,6 +25,10 @@ pub(super) fn prove(
         return fault(FaultKind::ObjectUnknown, format!("it is not the side object of {}", batch.key));
     }
     let Some(head) = terms.archive.store.head(&side.key, terms.stop)? else {
+        let age = terms.now.since(read.entry.written_at);
+        if terms.expiry.is_some_and(|expiry| age >= expiry) {
+            return Ok((None, Vec::new()));
+        }
         let told = format!("entry {} claims it, with {} records", read.entry.serial, side.records);
         return fault(FaultKind::ObjectMissing, told);
     };

@@ -7,13 +7,13 @@ use super::worker::ShardWorker;
 use crate::codec::hash::Hasher;
 use crate::codec::reader::inspect_packed;
 use crate::codec::{ReadError, TextLines, void};
-use crate::model::batch::{Compression, Format};
+use crate::model::batch::{Compression, Form, Format};
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metadata;
 use crate::model::metric::Counter;
 use crate::model::rules::Rule;
 use crate::model::sequence::Position;
-use crate::ports::{Body as PutBody, CrashPoint, Head, Put, StoreErrorKind};
+use crate::ports::{Body as PutBody, CrashPoint, Head, Put, StoreError, StoreErrorKind};
 
 impl ShardWorker {
     /// Looks for the entry's object.
@@ -45,7 +45,13 @@ impl ShardWorker {
         let Some(batch) = settling.batch().cloned() else {
             return Ok(Turn::to(Delivery::Settling(settling)));
         };
-        self.put_side(&settling, &batch, &lines)?;
+        if let Err(trouble) = self.put_side(&settling, &batch, &lines) {
+            if matches!(&trouble, Trouble::Store(error) if is_of_the_file(error)) {
+                // It was rendered, and is rendered anew.
+                self.delivery = Delivery::Settling(settling);
+            }
+            return Err(trouble);
+        }
         let attributes = self.object_attributes(&settling, &batch, &lines.content);
         let body = PutBody::File { path: &lines.path, len: lines.content.size };
         let began = self.monotonic();
@@ -64,7 +70,7 @@ impl ShardWorker {
                 // Deleted since, or not yet to be seen: put again.
                 None => Err(self.busy("the object is taken and cannot be seen", batch.key)),
             },
-            Err(error) if matches!(error.kind, StoreErrorKind::BadDigest | StoreErrorKind::LocalFile) => {
+            Err(error) if is_of_the_file(&error) => {
                 self.suspect(&lines, &error)?;
                 self.delivery = Delivery::Settling(settling);
                 Err(error.into())
@@ -143,7 +149,10 @@ impl ShardWorker {
             )));
         }
         let lines = match lines {
-            None if self.setup.settings.keep_copies => self.render_from_spool(batch)?,
+            // Only the copy wants it: what lies in the spool in this form is the copy already.
+            None if self.setup.settings.keep_copies && batch.form() != Form::SPOOLED => {
+                self.render_from_spool(batch)?
+            }
             None => self.own_lines_of(batch),
             lines => lines,
         };
@@ -185,6 +194,11 @@ impl ShardWorker {
         let file = self.ports.store.open(key, &self.stop)?;
         file.ok_or_else(|| self.busy("the object was there and is gone", key.to_owned()))
     }
+}
+
+/// Whether the file that was put is at fault, or what became of it on its way.
+fn is_of_the_file(error: &StoreError) -> bool {
+    matches!(error.kind, StoreErrorKind::BadDigest | StoreErrorKind::LocalFile)
 }
 
 fn is_foreign(key: &str, error: &ReadError) -> Trouble {

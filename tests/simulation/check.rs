@@ -59,7 +59,10 @@ pub fn check(driver: &Driver) -> Result<Tally, String> {
     for shard in &history {
         let checked = check_shard(driver, &archive, shard, &mut tally)
             .map_err(|told| format!("{}@{}: {told}", shard.shard.id, shard.created.as_seconds()))?;
-        claimed.extend(checked.ledger.iter().filter_map(Lain::batch).map(|batch| batch.key.clone()));
+        for batch in checked.ledger.iter().filter_map(Lain::batch) {
+            claimed.insert(batch.key.clone());
+            claimed.extend(batch.side.iter().map(|side| side.key.clone()));
+        }
         crate::notices::check(driver, &archive, &checked)
             .map_err(|told| format!("{}@{}: {told}", shard.shard.id, shard.created.as_seconds()))?;
     }
@@ -108,7 +111,8 @@ fn repaired(archive: &Archive, shard: &ShardHistory) -> Result<BTreeSet<Sequence
             break;
         }
         for change in changes {
-            let content = reader::read(&change.object.bytes).map_err(|told| format!("{key}: {told}"))?;
+            let content = reader::read(&change.object.bytes, Compression::Gzip)
+                .map_err(|told| format!("{key}: {told}"))?;
             for line in content.lines {
                 is_as_written(shard, &line).map_err(|told| format!("{key}: {told}"))?;
                 found.insert(line.number);
@@ -210,7 +214,7 @@ impl Checked<'_> {
             );
             tally.moved += u64::from(batch.hour > hour);
             let hour = batch.hour;
-            let form = (Format::Envelope, Compression::Gzip);
+            let form = batch.form();
             let key = |layout| {
                 keys().object(layout, hour, &self.shard.shard.id, &batch.first_sequence_number, form)
             };
@@ -246,7 +250,7 @@ impl Checked<'_> {
             self.waited(driver, lain, change, tally)?;
             if !is_void(&change.object) {
                 let told = |told| format!("the object of entry {serial}: {told}");
-                for number in self.object(lain, batch, &change.object).map_err(told)? {
+                for number in self.object(archive, lain, batch, change).map_err(told)? {
                     *archived.entry(number).or_insert(0) += 1;
                 }
             }
@@ -276,16 +280,37 @@ impl Checked<'_> {
 
     fn object(
         &self,
+        archive: &Archive,
         lain: &Lain,
         batch: &BatchBody,
-        object: &StoredObject,
+        put: &Change,
     ) -> Result<Vec<SequenceNumber>, String> {
-        let content = reader::read(&object.bytes)?;
+        let object = &put.object;
+        let (content, side) = if batch.format == Format::Envelope {
+            ensure!(batch.side.is_none(), "envelopes with a side object");
+            (reader::read(&object.bytes, batch.compression)?, None)
+        } else {
+            let side = batch.side.as_ref().map(|side| {
+                archive.first(&side.key).filter(|change| change.event < put.event).ok_or("no side object")
+            });
+            let side = side.transpose()?.map(|change| &change.object.bytes[..]);
+            reader::read_payloads(&object.bytes, side, batch.compression, &self.written(batch))?
+        };
         ensure!(content.sha256 == batch.content_sha256, "content {}", content.sha256);
         ensure!(content.size == batch.content_size, "size {}", content.size);
         ensure!(content.lines.len() as u64 == batch.records, "records {}", content.lines.len());
-        ensure!(content.lines.is_sorted_by(|a, b| a.number < b.number), "not in order");
-        let (Some(first), Some(last)) = (content.lines.first(), content.lines.last()) else {
+        let mut lines = content.lines;
+        if let (Some(content), Some(side)) = (side, &batch.side) {
+            ensure!(content.sha256 == side.content_sha256, "side content {}", content.sha256);
+            ensure!(content.size == side.content_size, "side size {}", content.size);
+            ensure!(content.lines.len() as u64 == side.records, "side records {}", content.lines.len());
+            let line = |line: &reader::Line| line.data.contains(&b'\n') || line.data.contains(&0xff);
+            ensure!(content.lines.iter().all(line), "what can be a line lies aside");
+            lines.extend(content.lines);
+            lines.sort_by(|a, b| a.number.cmp(&b.number));
+        }
+        ensure!(lines.is_sorted_by(|a, b| a.number < b.number), "not in order");
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
             return Err("no records".into());
         };
         ensure!(
@@ -296,12 +321,27 @@ impl Checked<'_> {
             last.number == batch.last_sequence_number && last.arrival == batch.last_arrival,
             "ends with {last:?}"
         );
-        for line in &content.lines {
+        for line in &lines {
             is_as_written(self.shard, line)?;
             ensure!(line.arrival.hour() <= batch.hour, "{} arrived after {:?}", line.number, batch.hour);
         }
         metadata(lain, batch, object)?;
-        Ok(content.lines.into_iter().map(|line| line.number).collect())
+        Ok(lines.into_iter().map(|line| line.number).collect())
+    }
+
+    /// The records from a batch's first to its last, as they were written.
+    fn written(&self, batch: &BatchBody) -> Vec<reader::Line> {
+        let (first, last) = (&batch.first_sequence_number, &batch.last_sequence_number);
+        let records = self.shard.records.iter().map(|logged| &logged.record);
+        let of_it =
+            records.filter(|record| *first <= record.sequence_number && record.sequence_number <= *last);
+        let as_line = |record: &kinesis_keeper::model::record::RawRecord| reader::Line {
+            number: record.sequence_number.clone(),
+            arrival: record.arrival,
+            partition_key: record.partition_key.clone(),
+            data: record.data.to_vec(),
+        };
+        of_it.map(as_line).collect()
     }
 }
 
@@ -313,7 +353,11 @@ fn still_has_it(driver: &Driver, lain: &Lain) -> bool {
 }
 
 fn metadata(lain: &Lain, batch: &BatchBody, object: &StoredObject) -> Result<(), String> {
-    ensure!(object.content_type == "application/gzip", "content type {}", object.content_type);
+    let expected = match batch.compression {
+        Compression::Gzip => "application/gzip",
+        Compression::Zstd => "application/zstd",
+    };
+    ensure!(object.content_type == expected, "content type {}", object.content_type);
     let expected = [
         ("keeper-version", "1".to_owned()),
         ("keeper-stream", STREAM.to_owned()),

@@ -43,6 +43,8 @@ pub struct Keeper {
     /// When each shard was first opened, as an event.
     pub opened: Vec<(Timestamp, ShardId, u64)>,
     pub snapshot: Option<Snapshot>,
+    /// How many times it was started.
+    pub starts: usize,
     /// No more trouble comes.
     pub calm: bool,
     /// Its host is gone for good.
@@ -110,6 +112,7 @@ impl Keeper {
             damaged: false,
             opened: Vec::new(),
             snapshot: None,
+            starts: 0,
             calm: false,
             retired: false,
             starts_at: world.now() + plan.starts_after,
@@ -172,6 +175,7 @@ impl Keeper {
     fn start(&mut self) {
         self.world.note(|| format!("{} starts", self.plan.name));
         self.trouble.crash.revive();
+        self.starts += 1;
         if self.run.crashes_again > 0 && !self.calm {
             self.trouble.crash.arm(self.random.u64(0..self.run.crashes_again), When::Before);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kinesis_keeper::ledger::start::ConfiguredStart;
-use kinesis_keeper::model::batch::Limits;
+use kinesis_keeper::model::batch::{Compression, Form, Format, Limits};
 use kinesis_keeper::model::key::Layout;
 use kinesis_keeper::model::rules::Rules;
 use kinesis_keeper::shard::setup::Pacing;
@@ -46,6 +46,8 @@ pub struct KeeperPlan {
     pub name: &'static str,
     pub limits: Limits,
     pub layout: Layout,
+    /// The form of its objects: another one each time that it is started.
+    pub forms: Vec<Form>,
     pub level: u32,
     pub deaggregate: bool,
     pub keep_copies: bool,
@@ -79,8 +81,13 @@ impl Plan {
         let keepers = if random.u8(0..4) == 0 { 1 } else { 2 };
         let names = ["ada", "bob"];
         let keepers = names.iter().take(keepers).enumerate();
-        let keepers =
-            keepers.map(|(index, name)| keeper(&mut random, name, index, calm, caught_up)).collect();
+        // Drawn by itself, so that forms change nothing else of a run.
+        let mut forms = fastrand::Rng::with_seed(!seed);
+        let keepers = keepers.map(|(index, name)| KeeperPlan {
+            forms: some_forms(&mut forms),
+            ..keeper(&mut random, name, index, calm, caught_up)
+        });
+        let keepers = keepers.collect();
         Self {
             seed,
             shards: if random.u8(0..4) == 0 { 2 } else { 1 },
@@ -135,6 +142,7 @@ fn keeper(
         name,
         limits,
         layout: if random.bool() { Layout::Hive } else { Layout::Firehose },
+        forms: Vec::new(),
         level: random.u32(1..=2),
         deaggregate: random.bool(),
         keep_copies: random.u8(0..4) == 0,
@@ -142,6 +150,20 @@ fn keeper(
         skew_millis: random.i64(-3000..=3000),
         faults: if calm { Faults::default() } else { faults(random) },
         starts_after,
+    }
+}
+
+/// Half of the keepers have the usual form; others change their minds.
+fn some_forms(random: &mut fastrand::Rng) -> Vec<Form> {
+    let mut form = || Form {
+        format: if random.bool() { Format::Envelope } else { Format::Payload },
+        compression: if random.bool() { Compression::Gzip } else { Compression::Zstd },
+    };
+    let forms = [form(), form()];
+    match random.u8(0..4) {
+        0 => forms.to_vec(),
+        1 => forms[..1].to_vec(),
+        _ => vec![Form::SPOOLED],
     }
 }
 

@@ -188,6 +188,7 @@ impl Keeper {
         Settings {
             limits: self.plan.limits,
             layout: self.plan.layout,
+            form: self.plan.forms[self.starts % self.plan.forms.len()],
             level: self.plan.level,
             deaggregate: self.plan.deaggregate,
             bucket: BUCKET.into(),

@@ -4,15 +4,16 @@
 //! is not as it should be.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
 
 use base64_simd::STANDARD;
 use serde_json::Value;
 
 use super::{aws, sha256};
 
-/// A record, as the archive has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+pub mod forms;
+
+/// A record, as the archive has it; of a payload object nothing but shard and payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The shard in whose object it lies.
     pub shard: String,
@@ -184,6 +185,7 @@ impl Archive {
                     assert!(entry.text("hour") >= hour.as_str(), "{}: a closed hour was opened", entry.at);
                     hour = entry.text("hour").to_owned();
                     assert!(named.insert(entry.text("key").to_owned()), "{}: named twice", entry.text("key"));
+                    named.extend(entry.fields["side"]["key"].as_str().map(str::to_owned));
                     let records = self.read_batch(entry, root);
                     check_order(entry, &records, &mut position);
                     previous_object = sha256(&self.objects[entry.text("key")].body);
@@ -203,12 +205,15 @@ impl Archive {
         let object =
             self.objects.get(key).unwrap_or_else(|| panic!("{}: its object {key} is missing", entry.at));
         check_key(entry, root);
-        assert_eq!(object.content_type.as_deref(), Some("application/gzip"), "{key}");
+        assert_eq!(object.content_type.as_deref(), Some(forms::names(entry).0), "{key}");
         assert!(object.content_encoding.as_deref().unwrap_or("").is_empty(), "{key}: a content encoding");
-        let text = unpack(key, &object.body);
+        let text = forms::unpack(key, object);
         assert_eq!(sha256(&text), entry.text("content_sha256"), "{key}: content");
         assert_eq!(text.len() as u64, entry.number("content_size"), "{key}: content size");
         check_metadata(entry, object);
+        if entry.text("format") == "payload" {
+            return forms::payloads(self, entry, &text);
+        }
         let records = parse(key, entry.text("shard"), &text);
         assert_eq!(records.len() as u64, entry.number("records"), "{key}: records");
         let ends = |record: Option<&Record>| record.map(|record| record.sequence_number.clone());
@@ -224,7 +229,7 @@ impl Archive {
     #[track_caller]
     fn assert_none_doubled(&self) {
         let mut seen = BTreeSet::new();
-        for record in &self.records {
+        for record in self.records.iter().filter(|record| !record.sequence_number.is_empty()) {
             let place = (&record.shard, &record.sequence_number, record.sub_sequence_number);
             assert!(seen.insert(place), "{place:?} is in the archive twice");
         }
@@ -274,7 +279,7 @@ fn as_integer(number: &str) -> (usize, &str) {
 }
 
 fn check_order(entry: &Entry, records: &[Record], position: &mut String) {
-    for record in records {
+    for record in records.iter().filter(|record| !record.sequence_number.is_empty()) {
         let number = &record.sequence_number;
         assert!(
             as_integer(number) >= as_integer(position),
@@ -288,7 +293,8 @@ fn check_order(entry: &Entry, records: &[Record], position: &mut String) {
 fn check_key(entry: &Entry, root: &str) {
     let (key, hour) = (entry.text("key"), entry.text("hour"));
     let (day, of_day) = (&hour[..10], &hour[11..13]);
-    let file = format!("{}-{}.ndjson.gz", entry.text("shard"), entry.text("first_sequence_number"));
+    let (shard, first) = (entry.text("shard"), entry.text("first_sequence_number"));
+    let file = format!("{shard}-{first}.{}", forms::names(entry).1);
     let hive = format!("{root}dt={day}/hour={of_day}/{file}");
     let firehose = format!("{root}{}/{of_day}/{file}", day.replace('-', "/"));
     assert!(key == hive || key == firehose, "{}: key {key} is neither {hive} nor {firehose}", entry.at);
@@ -315,19 +321,6 @@ fn check_metadata(entry: &Entry, object: &aws::Object) {
         assert_eq!(object.metadata.get(*name), Some(value), "{key}: x-amz-meta-{name}");
     }
     assert_eq!(object.metadata.len(), expected.len(), "{key}: metadata {:?}", object.metadata);
-}
-
-/// Unpacks a row of gzip members, each of which must hold whole lines.
-fn unpack(key: &str, mut packed: &[u8]) -> Vec<u8> {
-    let mut text = Vec::new();
-    while !packed.is_empty() {
-        assert_eq!(packed.get(3..8), Some(&[0; 5][..]), "{key}: a member with a name or a time");
-        let mut member = flate2::bufread::GzDecoder::new(packed);
-        member.read_to_end(&mut text).unwrap_or_else(|error| panic!("{key}: {error}"));
-        assert_eq!(text.last(), Some(&b'\n'), "{key}: a member ends within a line");
-        packed = member.into_inner();
-    }
-    text
 }
 
 fn parse(key: &str, shard: &str, text: &[u8]) -> Vec<Record> {

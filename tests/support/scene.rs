@@ -42,6 +42,15 @@ impl Scene {
         self.put.extend(new.into_iter().map(|(_, data)| data));
     }
 
+    /// Puts these payloads, each under a key of its own.
+    pub fn put_all(&mut self, payloads: impl IntoIterator<Item = Vec<u8>>) {
+        let first = self.put.len();
+        let new: Vec<_> =
+            payloads.into_iter().zip(first..).map(|(data, n)| (format!("key-{n}"), data)).collect();
+        aws::put(&self.stream, &new);
+        self.put.extend(new.into_iter().map(|(_, data)| data));
+    }
+
     fn payload(&self, n: usize, bytes: usize) -> Vec<u8> {
         let mut payload = format!("{{\"of\":\"{}\",\"n\":{n}}}", self.word).into_bytes();
         // Pseudo-random letters: content that gzip cannot make vanish.

@@ -55,6 +55,15 @@ pub fn python() -> PathBuf {
     }
 }
 
+/// The Python that has the tools of others: DuckDB, the AWS CLI, zstd. Large, and so apart.
+pub fn tools() -> PathBuf {
+    let pin = pin(&["python/requirements-tools.txt"]);
+    match install("tools", &pin, |folder| install_python_from(folder, "requirements-tools.txt")) {
+        Ok(folder) => folder.join("venv/bin"),
+        Err(why) => panic!("DuckDB, the AWS CLI and zstandard can't be had: {why}"),
+    }
+}
+
 fn install_ministack() -> Result<PathBuf, String> {
     install("ministack", &python_pin(), install_python)
 }
@@ -149,8 +158,12 @@ fn install_npm(folder: &Path) -> Result<(), String> {
 }
 
 fn install_python(folder: &Path) -> Result<(), String> {
+    install_python_from(folder, "requirements.txt")
+}
+
+fn install_python_from(folder: &Path, requirements: &str) -> Result<(), String> {
     run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")), "python3 -m venv")?;
-    let requirements = sources().join("python/requirements.txt");
+    let requirements = sources().join("python").join(requirements);
     let flags = ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r"];
     run(Command::new(python_in(folder)).args(flags).arg(requirements), "pip install")
 }

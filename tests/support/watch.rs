@@ -26,7 +26,10 @@ impl Watch {
         self.read_entries(&keys);
         let batches = self.entries.values().filter(|entry| entry["type"] == "batch");
         let there = batches.filter(|batch| batch["key"].as_str().is_some_and(|key| keys.contains(key)));
-        there.filter_map(|batch| batch["records"].as_u64()).sum()
+        let records = |batch: &Value| {
+            batch["records"].as_u64().unwrap_or(0) + batch["side"]["records"].as_u64().unwrap_or(0)
+        };
+        there.map(records).sum()
     }
 
     /// How many entries of a type there are.

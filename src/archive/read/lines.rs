@@ -115,7 +115,7 @@ impl Lines<'_> {
             return Ok(());
         }
         if batch.format == Format::Payload {
-            return self.of_payload((entry.serial, batch), send);
+            return self.of_payload(entry, batch, send);
         }
         let mut sieve = Sieve::new(self.query, entry.serial, send);
         let file = self.open(&batch.key)?;
@@ -146,18 +146,23 @@ impl Lines<'_> {
         ReadFailure::Damaged { key: key.to_owned(), reason: error.to_string() }
     }
 
+    /// Whether the bucket deletes what is as old as the entry; without the permission to ask, no.
+    pub(super) fn has_expired(&self, entry: &Entry) -> Result<bool, ReadFailure> {
+        let expiry = match self.archive.store.shortest_expiry(self.archive.keys.root(), self.stop) {
+            Err(error) if error.kind == StoreErrorKind::AccessDenied => None,
+            answer => answer?,
+        };
+        let age = self.archive.store.service_time(self.stop)?.since(entry.written_at);
+        Ok(expiry.is_some_and(|expiry| age >= expiry))
+    }
+
     fn missing(
         &self,
         entry: &Entry,
         batch: &BatchBody,
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<(), ReadFailure> {
-        let expiry = match self.archive.store.shortest_expiry(self.archive.keys.root(), self.stop) {
-            Err(error) if error.kind == StoreErrorKind::AccessDenied => None,
-            answer => answer?,
-        };
-        let age = self.archive.store.service_time(self.stop)?.since(entry.written_at);
-        if expiry.is_some_and(|expiry| age >= expiry) {
+        if self.has_expired(entry)? {
             send(Sent::Remark(Remark::Expired { key: batch.key.clone(), records: batch.records }));
             return Ok(());
         }

@@ -10,7 +10,7 @@ use super::{ReadFailure, Remark};
 use crate::codec::hash::Hasher;
 use crate::codec::render::{data_line, parse_side_line};
 use crate::codec::{LineRef, OwnedRecord, ReadError, TextLines, parse_line};
-use crate::model::ledger::{BatchBody, SideBody};
+use crate::model::ledger::{BatchBody, Entry, SideBody};
 
 /// The side object's records, one ahead.
 struct Side {
@@ -52,7 +52,8 @@ impl Lines<'_> {
     /// Sends the records of a payload object that is there.
     pub(super) fn of_payload(
         &self,
-        (serial, batch): (u64, &BatchBody),
+        entry: &Entry,
+        batch: &BatchBody,
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<(), ReadFailure> {
         let (first, last) = (batch.first_arrival, batch.last_arrival);
@@ -69,10 +70,10 @@ impl Lines<'_> {
             send(Sent::Remark(Remark::Untimed { key: batch.key.clone(), records: batch.records }));
         }
         let mut side = match &batch.side {
-            Some(side) => Some(self.side(side, batch)?),
+            Some(side) => self.side(entry, side, batch, send)?,
             None => None,
         };
-        let mut sieve = Sieve::new(self.query, serial, send);
+        let mut sieve = Sieve::new(self.query, entry.serial, send);
         let mut lines = TextLines::new(batch.compression, self.open(&batch.key)?);
         let mut hash = Hasher::default();
         loop {
@@ -101,11 +102,26 @@ impl Lines<'_> {
         Ok(())
     }
 
-    fn side(&self, side: &SideBody, batch: &BatchBody) -> Result<Side, ReadFailure> {
+    /// The side object; it may expire a moment before the object that it was put for.
+    fn side(
+        &self,
+        entry: &Entry,
+        side: &SideBody,
+        batch: &BatchBody,
+        send: &mut dyn FnMut(Sent) -> bool,
+    ) -> Result<Option<Side>, ReadFailure> {
+        if self.archive.store.head(&side.key, self.stop)?.is_none() {
+            if !self.has_expired(entry)? {
+                let reason = format!("the side object of entry {} is missing", entry.serial);
+                return Err(ReadFailure::Damaged { key: side.key.clone(), reason });
+            }
+            send(Sent::Remark(Remark::Expired { key: side.key.clone(), records: side.records }));
+            return Ok(None);
+        }
         let lines = TextLines::new(batch.compression, self.open(&side.key)?);
         let mut read = Side { lines, hash: Hasher::default(), next: None };
         read.advance().map_err(|error| self.unread(&side.key, &error))?;
-        Ok(read)
+        Ok(Some(read))
     }
 }
 
