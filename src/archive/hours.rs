@@ -407,10 +407,14 @@ fn complete(
         return Err(format!("of {} it tells less than the hour before", shard.shard));
     }
     let named: HashSet<u64> = shard.entries.iter().map(|entry| entry.serial).collect();
-    let batches =
-        facts.range(before.last_serial + 1..=shard.last_serial).filter(|(_, fact)| fact.hour.is_some());
+    let batches = facts
+        .range(..=shard.last_serial)
+        .filter(|(serial, fact)| **serial > before.last_serial && fact.hour.is_some());
     match batches.map(|(serial, _)| serial).find(|serial| !named.contains(*serial)) {
         Some(serial) => Err(format!("it passes over entry {serial} of {}", shard.shard)),
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ pub struct HourManifest {
     pub key: String,
     /// The hour.
     pub hour: Hour,
-    /// The hour before; `None` for the first, and where the one before had expired.
+    /// The hour before; `None` for the first.
     pub previous: Option<HourLink>,
     /// Where the next hour's manifest will lie, whoever writes it.
     pub next_key: String,

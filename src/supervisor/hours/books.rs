@@ -3,6 +3,7 @@
 //! Owns how far a ledger is read (to the first batch of a later hour, no further), and which of its entries
 //! an hour tells of. Does not decide when an hour is due.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -42,6 +43,12 @@ pub(super) struct Books {
     pub(super) by_name: BTreeMap<Name, Book>,
     /// Ledgers that have their end, all of it told.
     pub(super) finished: BTreeSet<String>,
+}
+
+/// What a ledger's folder is called after: `{shard}-{creation, epoch seconds}`.
+fn name_of(folder: &str) -> Option<Name> {
+    let (shard, created) = folder.rsplit_once('-')?;
+    Some((created.parse().ok()?, ShardId::new(shard)))
 }
 
 impl Book {
@@ -137,9 +144,7 @@ impl Books {
         let root = self.keys.ledgers();
         for folder in self.store.folders(&root, stop)? {
             let name = folder.strip_prefix(&root).unwrap_or(&folder).trim_end_matches('/').to_owned();
-            let Some((shard, created)) = name.rsplit_once('-') else { continue };
-            let Ok(created) = created.parse::<i64>() else { continue };
-            let key = (created, ShardId::new(shard));
+            let Some(key) = name_of(&name) else { continue };
             if self.by_name.contains_key(&key) || self.finished.contains(&name) {
                 continue;
             }
@@ -212,19 +217,22 @@ impl Books {
 
     /// What there is to judge.
     pub(super) fn standings(&self) -> Vec<Standing> {
-        let own = self.stream.created.as_seconds();
-        let standing = |((created, _), book): (&Name, &Book)| Standing {
-            shard: book.shard.clone(),
-            creation: match created.cmp(&own) {
-                std::cmp::Ordering::Less => Creation::Earlier,
-                std::cmp::Ordering::Equal => Creation::This,
-                std::cmp::Ordering::Greater => Creation::Later,
-            },
+        let creation = |created: i64| match created.cmp(&self.stream.created.as_seconds()) {
+            Ordering::Less => Creation::Earlier,
+            Ordering::Equal => Creation::This,
+            Ordering::Greater => Creation::Later,
+        };
+        let open = self.by_name.iter().map(|((created, shard), book)| Standing {
+            shard: shard.clone(),
+            creation: creation(*created),
             ended: book.is_ended(),
             hour: book.newest_hour(),
             serial: book.newest().map(|(serial, _)| serial),
-        };
-        self.by_name.iter().map(standing).collect()
+        });
+        let finished = self.finished.iter().filter_map(|folder| name_of(folder)).map(|(created, shard)| {
+            Standing { shard, creation: creation(created), ended: true, hour: None, serial: None }
+        });
+        open.chain(finished).collect()
     }
 
     /// The newest creation that has a ledger.

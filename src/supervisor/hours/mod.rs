@@ -257,12 +257,8 @@ impl HourTeller {
             self.stage = Stage::Recording(Box::new(stored));
             return Ok(Turn::Again);
         }
-        // None was put yet, or all have expired: then so have the objects of their hours.
-        let kept =
-            self.shared.shortest_expiry.get().copied().flatten().map(|life| (listing.at - life).hour());
-        let first = kept.map_or(start.hour, |kept| kept.max(start.hour));
-        let key = if first == start.hour { start.key } else { self.hours.key(first) };
-        self.first = Some((first, key));
+        // None was put yet; or all have expired, and are told again: ledgers never expire.
+        self.first = Some((start.hour, start.key));
         self.stage = Stage::Waiting;
         Ok(Turn::Again)
     }
@@ -325,8 +321,7 @@ impl HourTeller {
         // What is promised is asked before the ledgers: a promise about an entry that is not read yet
         // is worth nothing, and one about an earlier entry all.
         let promises = self.shared.board.promises();
-        let begins = self.previous.is_none() && self.start.as_ref().is_none_or(|start| start.hour == hour);
-        self.books.read(Some(hour), begins, &self.stop)?;
+        self.books.read(Some(hour), self.previous.is_none(), &self.stop)?;
         let ledgers = self.books.standings();
         let draining = self.shared.board.draining();
         let view = View { listing, promises: &promises, draining, ledgers: &ledgers };

@@ -1,5 +1,6 @@
 //! Traces that random seeds seldom meet, each written down: what happens, and what must come of it.
 
+mod hours;
 mod keepers;
 mod outages;
 
@@ -32,6 +33,13 @@ pub const ALL: &[(&str, Trace)] = &[
     ("what_is_held_of_a_lost_entry_is_archived", keepers::what_is_held_of_a_lost_entry_is_archived),
     ("two_stretches_from_one_record_lie_aside", keepers::two_stretches_from_one_record_lie_aside),
     ("a_gone_shard_with_a_hole_is_closed", outages::a_gone_shard_with_a_hole_is_closed),
+    ("an_hour_waits_for_what_is_sealed", hours::an_hour_waits_for_what_is_sealed),
+    (
+        "what_comes_after_its_hour_lies_in_the_next_open",
+        hours::what_comes_after_its_hour_lies_in_the_next_open,
+    ),
+    ("idle_hours_are_told_through_lost_disks", hours::idle_hours_are_told_through_lost_disks),
+    ("a_stream_made_again_goes_on_with_the_hours", hours::a_stream_made_again_goes_on_with_the_hours),
 ];
 
 #[test]
