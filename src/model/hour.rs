@@ -275,6 +275,7 @@ mod tests {
             content_sha256: "c".into(),
             content_size: 300,
             records: 7,
+            side: None,
             first_sequence_number: format!("{serial}0").parse().unwrap(),
             last_sequence_number: format!("{serial}9").parse().unwrap(),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kinesis_keeper::codec::BatchWriter;
 use kinesis_keeper::ledger::{Ledger, Predecessor};
-use kinesis_keeper::model::batch::{Compression, Format, SealReason};
+use kinesis_keeper::model::batch::{Compression, Form, Format, SealReason};
 use kinesis_keeper::model::key::{Keys, Layout, Prefix};
 use kinesis_keeper::model::ledger::{BatchBody, Begin, BeginBody, Body};
 use kinesis_keeper::model::metadata::{self, Source};
@@ -65,13 +65,13 @@ fn one_shard(shelf: &Arc<Shelf>, stream: &StreamIdentity, shard: &ShardId, range
     for batch in 0..BATCHES {
         let at = stream.created + Duration::from_secs(40 * batch);
         let (content, bytes) = lines(batch, at);
-        let form = (Format::Envelope, Compression::Gzip);
+        let form = Form { format: Format::Envelope, compression: Compression::Gzip };
         let key = keys.object(Layout::Hive, at.hour(), shard, &content.first_sequence_number, form);
         let body = Body::Batch(Box::new(BatchBody {
             key: key.clone(),
             hour: at.hour(),
-            format: form.0,
-            compression: form.1,
+            format: form.format,
+            compression: form.compression,
             deaggregate: true,
             first_sequence_number: content.first_sequence_number.clone(),
             last_sequence_number: content.last_sequence_number.clone(),
@@ -82,6 +82,7 @@ fn one_shard(shelf: &Arc<Shelf>, stream: &StreamIdentity, shard: &ShardId, range
             last_arrival: content.last_arrival,
             sealed_by: SealReason::Age,
             previous_object_sha256: std::mem::replace(&mut object, content.sha256.clone()),
+            side: None,
         }));
         let predecessor = Predecessor::Entry { serial: batch, sha256: &before };
         let composed = ledger.compose(predecessor, body, at).unwrap();

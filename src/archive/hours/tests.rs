@@ -154,7 +154,7 @@ fn an_entry_that_came_after_its_hour_is_named() {
         // As if the last batch had come when its hour was told: the manifests know nothing of it.
         let objects = shelf.objects().clone();
         let (key, _) =
-            objects.iter().filter(|(key, _)| key.contains("shardId-000000000001-")).last().unwrap();
+            objects.iter().filter(|(key, _)| key.contains("shardId-000000000001-")).next_back().unwrap();
         key.clone()
     };
     let shelf = archive_of(30, 4);
