@@ -27,11 +27,19 @@ end
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -s h -l help -d 'Print help'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -s V -l version -d 'Print version'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "run" -d 'Archive a stream, in the foreground, until a signal ends it'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "check" -d 'Check the file, then try each service with the credentials found; print an IAM policy'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "status" -d 'Tell how the keeper stands: each shard\'s lag, batch, spool and last object'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "verify" -d 'Prove the archive: every object, every ledger entry, nothing missing, nothing more'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "read" -d 'Write archived records to standard output'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "replay" -d 'Put archived records back into a stream'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_needs_command" -f -a "put" -d 'Put lines of files or standard input into a stream'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand run" -s h -l help -d 'Print help'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand check" -l policy -d 'Print the least IAM policy that this configuration needs, and check nothing'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand check" -l json -d 'The findings as JSON (the policy is JSON anyway)'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand check" -s h -l help -d 'Print help'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand status" -l watch -d 'Look again, every two seconds or so often, until Ctrl-C' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand status" -l json -d 'Everything as JSON; with --watch a line each time'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand status" -s h -l help -d 'Print help'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l from -d 'From this time on: RFC 3339, a date (UTC), or an age such as 2h' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l to -d 'Before this time: RFC 3339, a date (UTC), or an age such as 2h' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l shard -d 'This shard alone, such as shardId-000000000000' -r

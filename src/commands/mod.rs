@@ -50,16 +50,17 @@ const CHECK_HELP: &str = "Examples:
   kinesis-keeper check /etc/kinesis-keeper/clickstream.toml
   kinesis-keeper check clickstream.toml --policy > policy.json
 
-Tries each call that run makes, read-only or so that nothing is stored, with the credentials it finds: check as
-the user that run has. What cannot be tried is said. Exits 1 if something that run needs is missing.";
+Tries each call that run makes, read-only or so that nothing is stored, with the credentials it
+finds: check as the user that run has. What cannot be tried is said. Exits 1 if something that run
+needs is missing.";
 
 const STATUS_HELP: &str = "Examples:
   kinesis-keeper status /etc/kinesis-keeper/clickstream.toml
   kinesis-keeper status clickstream.toml --watch 5s
   kinesis-keeper status clickstream.toml --json | jq .warnings
 
-Reads the state directory, and asks the running keeper where metrics.http is set. Takes no lock and writes
-nothing; a keeper need not run. Exits 1 if the state directory cannot be looked at.";
+Reads the state directory, and asks the running keeper where metrics.http is set. Takes no lock and
+writes nothing; a keeper need not run. Exits 1 if the state directory cannot be looked at.";
 
 const VERIFY_HELP: &str = "Examples:
   kinesis-keeper verify /etc/kinesis-keeper/clickstream.toml

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::keeper::{LIMIT, Setting, binary};
-use crate::support::proxy::{Action, Gate, Proxy, kinesis_error, s3_error};
+use crate::support::proxy::{Action, Gate, Proxy, Request, kinesis_error, s3_error};
 use crate::support::scene::Scene;
 use crate::support::{aws, http, servers};
 
@@ -195,6 +195,50 @@ fn a_lifecycle_rule_that_meets_the_ledger_is_named() {
         (became, said),
         ("ok", format!("tidy deletes after 30 days objects under {}/dt=", scene.stream).as_str())
     );
+}
+
+#[test]
+fn a_bucket_of_another_account_is_told_from_a_bucket_that_is_denied() {
+    let scene = Scene::new("owner", 1);
+    let s3 = Proxy::new(servers::ministack().endpoint());
+    let named = |request: &Request| request.message.header("x-amz-expected-bucket-owner").is_some();
+    s3.always(named, s3_error(403, "AccessDenied"));
+    let mut setting = scene.setting().text("archive", "expected_bucket_owner", "123456789012");
+    setting.s3 = s3.endpoint().to_owned();
+    let found = findings(&setting, 1);
+    let (became, said) = result(&found, "bucket", "owner");
+    assert_eq!(became, "failed");
+    assert!(said.contains("does not belong to account 123456789012"), "{said}");
+    s3.always(|_| true, s3_error(403, "AccessDenied"));
+    let found = findings(&setting, 1);
+    assert_eq!(result(&found, "bucket", "ListBucket").0, "missing");
+    assert_eq!(
+        result(&found, "bucket", "GetObject").0,
+        "unknown",
+        "a missing object may be all that is behind it"
+    );
+}
+
+#[test]
+fn fan_out_is_looked_at_and_nothing_is_registered() {
+    let endpoint = servers::ministack().endpoint();
+    aws::use_kinesis(endpoint);
+    let scene = Scene::new("check-fan-out", 1);
+    let kinesis = Proxy::new(endpoint);
+    let registered = kinesis.count(|request| request.operation == "RegisterStreamConsumer");
+    let mut setting = scene.setting().value("stream", "consumer", "{ fan_out = \"keeper\" }");
+    setting.kinesis = kinesis.endpoint().to_owned();
+    let found = findings(&setting, 0);
+    let (became, said) = result(&found, "stream", "DescribeStreamConsumer");
+    assert_eq!((became, said), ("ok", "keeper is not registered; run registers it"));
+    assert_eq!(result(&found, "stream", "RegisterStreamConsumer").0, "unknown");
+    assert_eq!(registered.used(), 0);
+    let denied = kinesis_error("AccessDeniedException");
+    kinesis.always(|request| request.operation == "DescribeStreamConsumer", denied);
+    let found = findings(&setting, 1);
+    let line = found.iter().find(|line| line["what"] == "DescribeStreamConsumer").unwrap();
+    assert_eq!(line["action"], "kinesis:DescribeStreamConsumer");
+    assert!(line["resource"].as_str().unwrap().ends_with("/consumer/keeper:*"), "{line}");
 }
 
 #[test]

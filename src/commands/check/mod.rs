@@ -109,7 +109,7 @@ fn services(config: &Config, clients: &Clients, runtime: &Runtime, stop: &Stop, 
     let caller = match who(config, clients, &trial, lines) {
         Ok(caller) => caller,
         // Without credentials every call says the same, each after a search of its own.
-        Err(why) => return lines.say("aws", "all services", Verdict::Failed, why),
+        Err(why) => return lines.say("aws", "all services", Verdict::Unknown, why),
     };
     let account = caller.as_ref().map(|caller| caller.account.as_str());
     let checking = Checking {
@@ -223,7 +223,7 @@ fn print_policy(config: &Config, runtime: &Runtime, stop: &Stop) -> io::Result<(
     serde_json::to_writer_pretty(&mut out, &document)?;
     writeln!(out)?;
     let mut notes = io::stderr().lock();
-    if document.to_string().contains(":*:") {
+    if config.stream.arn.is_none() && (home.region == "*" || home.account == "*") {
         writeln!(notes, "note: region or account are not known here; `*` stands in their place")?;
     }
     if !matches!(facts, Some(Ok(_))) {

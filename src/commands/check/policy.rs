@@ -3,7 +3,8 @@
 //! Owns the actions and the resources they are about; pure. deploy/aws/policy.json is what this gives for the
 //! example there, which a test holds.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::config::{Config, Consumer};
 
@@ -65,8 +66,27 @@ impl Resources {
     }
 }
 
+/// A policy document, in the order in which people write it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Policy {
+    version: &'static str,
+    statement: Vec<Statement>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    sid: &'static str,
+    effect: &'static str,
+    action: Value,
+    resource: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<Value>,
+}
+
 /// The policy document. `stream_key`: the KMS key of the stream, if it is known to have one.
-pub fn policy(config: &Config, home: &Home, stream_key: Option<&str>) -> Value {
+pub fn policy(config: &Config, home: &Home, stream_key: Option<&str>) -> Policy {
     let of = Resources::new(config, home);
     let mut statements = vec![statement(
         "ReadTheStream",
@@ -102,19 +122,17 @@ pub fn policy(config: &Config, home: &Home, stream_key: Option<&str>) -> Value {
         let actions = [decrypt, "kms:GenerateDataKey".to_owned()];
         statements.push(of_key("EncryptTheArchive", &actions, key, home));
     }
-    json!({"Version": "2012-10-17", "Statement": statements})
+    Policy { version: "2012-10-17", statement: statements }
 }
 
 /// As people write policies: one action stands alone, several are a list.
-fn statement(sid: &str, actions: &[String], resource: Value) -> Value {
-    let actions = if let [action] = actions { json!(action) } else { json!(actions) };
-    json!({"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource})
+fn statement(sid: &'static str, actions: &[String], resource: Value) -> Statement {
+    let action = if let [action] = actions { json!(action) } else { json!(actions) };
+    Statement { sid, effect: "Allow", action, resource, condition: None }
 }
 
-fn on_condition(mut statement: Value, operator: &str, key: &str, value: &str) -> Value {
-    let condition = Map::from_iter([(key.to_owned(), json!(value))]);
-    statement["Condition"] = Value::Object(Map::from_iter([(operator.to_owned(), Value::Object(condition))]));
-    statement
+fn on_condition(statement: Statement, operator: &str, key: &str, value: &str) -> Statement {
+    Statement { condition: Some(json!({operator: {key: value}})), ..statement }
 }
 
 /// The keys of AWS' own, whose policies let everybody in the account use them through their service.
@@ -123,7 +141,7 @@ pub fn is_of_aws(key: &str) -> bool {
 }
 
 /// An alias is no resource to IAM, but any key that bears it can be named by a condition.
-fn of_key(sid: &str, actions: &[String], key: &str, home: &Home) -> Value {
+fn of_key(sid: &'static str, actions: &[String], key: &str, home: &Home) -> Statement {
     let Home { partition, region, account } = home;
     let keys = |id: &str| format!("arn:{partition}:kms:{region}:{account}:key/{id}");
     let alias = key.find("alias/").map(|at| &key[at..]);
@@ -159,7 +177,7 @@ mod tests {
              [metrics]\ncloudwatch_namespace = \"KinesisKeeper\"\n",
         );
         let deployed: Value = serde_json::from_str(include_str!("../../../deploy/aws/policy.json")).unwrap();
-        assert_eq!(policy(&of, &home(), None), deployed);
+        assert_eq!(json!(policy(&of, &home(), None)), deployed);
     }
 
     #[test]
@@ -168,7 +186,7 @@ mod tests {
             "[stream]\narn = \"arn:aws:kinesis:us-west-2:999999999999:stream/s\"\nconsumer = { fan_out = \"c\" }\n\
              [archive]\nbucket = \"my-b1\"\nprefix = \"raw/\"\nobject_lock_days = 3\nsse_kms_key_id = \"alias/archive\"\n",
         );
-        let found = policy(&of, &home(), Some("1234-ab"));
+        let found = json!(policy(&of, &home(), Some("1234-ab")));
         let of_sid = |sid: &str| {
             let statements = found["Statement"].as_array().unwrap();
             statements.iter().find(|statement| statement["Sid"] == sid).unwrap().clone()
@@ -192,7 +210,7 @@ mod tests {
     #[test]
     fn what_nobody_knows_is_a_star_and_partitions_are_known_by_their_regions() {
         let of = config("[stream]\nname = \"s\"\n[archive]\nbucket = \"my-b1\"\n");
-        let found = policy(&of, &Home::new(None, None), Some("alias/aws/kinesis"));
+        let found = json!(policy(&of, &Home::new(None, None), Some("alias/aws/kinesis")));
         assert_eq!(found["Statement"][0]["Resource"], "arn:aws:kinesis:*:*:stream/s");
         assert_eq!(found["Statement"].as_array().unwrap().len(), 4, "{found}");
         let china = Resources::new(&of, &Home::new(Some("cn-north-1"), Some("1")));
