@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::{Client, config};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -146,12 +145,6 @@ impl S3Store {
         Err(Box::new((refusal, error)))
     }
 
-    /// The request for an object.
-    fn get(&self, key: &str) -> GetObjectFluentBuilder {
-        let request = self.client.get_object().bucket(&self.settings.bucket).key(key);
-        request.set_expected_bucket_owner(self.owner())
-    }
-
     /// GET, up to the headers; `None` where nothing is.
     fn fetch(
         &self,
@@ -160,7 +153,9 @@ impl S3Store {
         until: Until,
         stop: &Stop,
     ) -> Result<Option<(ByteStream, Option<i64>)>, StoreError> {
-        let sending = self.get(key).customize().config_override(config).send();
+        let request = self.client.get_object().bucket(&self.settings.bucket).key(key);
+        let request = request.set_expected_bucket_owner(self.owner());
+        let sending = request.customize().config_override(config).send();
         match self.call(("GetObject", key), (SMALL_DEADLINE, until), stop, sending) {
             Ok(output) => Ok(Some((output.body, output.content_length))),
             Err(failed) if failed.0.code == "NoSuchKey" => Ok(None),
@@ -263,8 +258,9 @@ impl ObjectStore for S3Store {
             limits(SMALL_DEADLINE).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         let content = self.fetch(key, config, Until::Stopped, stop)?;
         Ok(content.map(|(content, _)| {
-            let request = self.get(key);
-            let reader = body::Reader::new(content, request, self.blocking.clone(), stop.clone());
+            let again = self.client.get_object().bucket(&self.settings.bucket).key(key);
+            let again = again.set_expected_bucket_owner(self.owner());
+            let reader = body::Reader::new(content, again, self.blocking.clone(), stop.clone());
             Box::new(reader) as Box<dyn Read + Send>
         }))
     }
