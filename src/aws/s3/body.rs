@@ -40,20 +40,20 @@ pub(super) struct Reader {
     at: u64,
     /// How often it broke off since the last of them.
     broken: u32,
-    request: GetObjectFluentBuilder,
+    again: GetObjectFluentBuilder,
     blocking: Blocking,
     stop: Stop,
 }
 
 impl Reader {
-    /// `request` asks for all of `content`.
+    /// `again` asks for all of `content`.
     pub(super) const fn new(
         content: ByteStream,
-        request: GetObjectFluentBuilder,
+        again: GetObjectFluentBuilder,
         blocking: Blocking,
         stop: Stop,
     ) -> Self {
-        Self { content, chunk: Bytes::new(), at: 0, broken: 0, request, blocking, stop }
+        Self { content, chunk: Bytes::new(), at: 0, broken: 0, again, blocking, stop }
     }
 
     /// Goes on behind what came, in place of failing with `error`.
@@ -62,7 +62,7 @@ impl Reader {
         if self.broken > MOST_BROKEN {
             return Err(error);
         }
-        let request = self.request.clone().range(format!("bytes={}-", self.at));
+        let request = self.again.clone().range(format!("bytes={}-", self.at));
         let sending = request.customize().config_override(limits(SMALL_DEADLINE)).send();
         match self.blocking.run(SMALL_DEADLINE, &self.stop, Until::Stopped, sending) {
             // A store that knows no ranges begins anew.

@@ -69,7 +69,9 @@ impl Taker for Count<'_> {
             Some(_) => self.refused += 1,
         }
         self.screen.taken(line.len() as u64);
-        self.screen.say(|| format!("{} records, at {}", self.records, formed.arrival));
+        if self.records.is_multiple_of(1_000) {
+            self.screen.say(|| format!("{} records, at {}", self.records, formed.arrival));
+        }
         Ok(())
     }
 

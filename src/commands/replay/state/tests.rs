@@ -87,3 +87,27 @@ fn another_replay_is_refused_by_name_and_a_second_process_too() {
     fs::write(&path, "{}\n").unwrap();
     assert!(find(&path, &task()).unwrap_err().message.contains("is not the state file of a replay"));
 }
+
+#[test]
+fn after_a_write_that_failed_nothing_is_appended_until_all_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.ndjson");
+    let mut state = StateFile::begin(&path, head()).unwrap();
+    let mut progress = Progress::new(1);
+    let mut take = |note: Note| {
+        assert!(progress.take(&note));
+        (note, progress.clone())
+    };
+    let file = std::mem::replace(&mut state.file, File::options().append(true).open("/dev/full").unwrap());
+    let failed = state.append(&[take(lines(3, 0, 9)).0]).unwrap_err();
+    assert!(failed.message.contains("No space left") && failed.message.contains("--state"), "{failed}");
+    // There is room again; but half a line may lie at the end.
+    state.file = file;
+    let (note, all) = take(lines(3, 20, 20));
+    assert!(state.append(&[note]).is_err());
+    assert_eq!(find(&path, &task()).unwrap().unwrap().progress.records(), 0);
+    state.sync(&all).unwrap();
+    let (note, all) = take(lines(4, 0, 0));
+    state.append(&[note]).unwrap();
+    assert_eq!(find(&path, &task()).unwrap().unwrap().progress, all);
+}
