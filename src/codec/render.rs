@@ -14,7 +14,7 @@ use crate::model::sequence::SequenceNumber;
 /// A batch on its way into an object of some form.
 pub enum Renderer {
     /// An envelope line a record.
-    Envelope(BatchWriter),
+    Envelope(Box<BatchWriter>),
     /// The payloads alone.
     Payload(Box<PayloadWriter>),
 }
@@ -23,7 +23,7 @@ impl Renderer {
     /// An empty batch, to be written in this form; `level` is brought into its compressor's range.
     pub fn new(form: Form, level: u32) -> Self {
         match form.format {
-            Format::Envelope => Self::Envelope(BatchWriter::packed(form.compression, level)),
+            Format::Envelope => Self::Envelope(Box::new(BatchWriter::packed(form.compression, level))),
             Format::Payload => Self::Payload(Box::new(PayloadWriter {
                 lines: Row::new(form.compression, level),
                 side: Row::new(form.compression, level),
