@@ -59,7 +59,7 @@ impl Made {
         let body = packed.finish().unwrap();
         let (first, last) = (numbers[0].to_string(), numbers[numbers.len() - 1].to_string());
         let key = format!("{ROOT}dt=2026-11-22/hour=05/shardId-000000000000-{first}.ndjson.gz");
-        let mut fields = json!({"key": key, "hour": HOUR, "first_sequence_number": first,
+        let mut fields = json!({"key": key, "hour": HOUR, "format": "envelope", "compression": "gzip", "first_sequence_number": first,
             "last_sequence_number": last, "records": numbers.len(), "content_size": lines.len(),
             "content_sha256": sha256(lines.as_bytes()), "first_arrival": ARRIVAL, "last_arrival": ARRIVAL,
             "sealed_by": "age", "previous_object_sha256": self.previous_object});
@@ -245,7 +245,7 @@ fn a_line_that_is_not_after_the_format_is_seen() {
         packed.write_all(text.as_bytes()).unwrap();
         let body = packed.finish().unwrap();
         let key = "s/dt=2026-11-22/hour=05/shardId-000000000000-300.ndjson.gz";
-        let fields = json!({"key": key, "hour": HOUR, "first_sequence_number": "300",
+        let fields = json!({"key": key, "hour": HOUR, "format": "envelope", "compression": "gzip", "first_sequence_number": "300",
             "last_sequence_number": "300", "records": 1, "content_size": text.len(),
             "content_sha256": sha256(text.as_bytes()), "first_arrival": ARRIVAL, "last_arrival": ARRIVAL,
             "sealed_by": "age", "previous_object_sha256": made.previous_object});
