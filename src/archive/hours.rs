@@ -15,11 +15,11 @@ use rows::{Row, read_rows};
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
-use crate::model::hour::{HourManifest, HourObject, HourShard, HourTotals, HoursStart};
+use crate::model::hour::{HourManifest, HourObject, HourShard, HourTotals, HoursStart, to_bytes};
 use crate::model::key::Layout;
-use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody};
+use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, FORMAT_VERSION, GapBody};
 use crate::model::shard::ShardId;
-use crate::model::timestamp::Hour;
+use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::StoreError;
 use crate::stop::Stop;
 
@@ -111,27 +111,41 @@ pub(super) fn check(question: &Question<'_>, faults: &mut Vec<Fault>, stop: &Sto
         }
         return Ok(());
     };
-    let start: HoursStart = match serde_json::from_slice(&bytes) {
-        Ok(start) if crate::model::hour::to_bytes(&start) == bytes => start,
-        Ok(_) => {
-            faults.push(Fault::new(FaultKind::HourAltered, key, "it is not written as a keeper writes it"));
-            return Ok(());
-        }
-        Err(error) => {
-            faults.push(Fault::new(FaultKind::HourAltered, key, error.to_string()));
+    let start = match read_start(archive, &bytes) {
+        Ok(start) => start,
+        Err(why) => {
+            faults.push(Fault::new(FaultKind::HourAltered, key, why));
             return Ok(());
         }
     };
     let mut rows = read_rows(question, &start, faults, stop)?;
+    let mut manifests = rows.iter().filter_map(|row| row.manifest.as_ref()).peekable();
+    if manifests.peek().is_some() && manifests.all(|manifest| manifest.stream_arn != start.stream_arn) {
+        let told = "no manifest is of the stream that it names";
+        faults.push(Fault::new(FaultKind::HourAltered, key, told));
+        return Ok(());
+    }
+    let known: HashSet<String> = faults.iter().map(|fault| fault.key.clone()).collect();
     let mut check = Check { question, faults, cut: BTreeMap::new(), named: HashSet::new() };
-    let keys: HashSet<&str> = check.faults.iter().map(|fact| fact.key.as_str()).collect();
-    let known: HashSet<String> = keys.into_iter().map(str::to_owned).collect();
     check.contents(&mut rows, &start, &known);
     check.links(&mut rows);
     check.tell(&rows);
     check.cuts();
     check.misplaced(&rows, &known);
     Ok(())
+}
+
+/// Where the chain begins; or why that cannot be.
+fn read_start(archive: &Archive, bytes: &[u8]) -> Result<HoursStart, String> {
+    let start: HoursStart = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if start.version != FORMAT_VERSION || to_bytes(&start) != bytes {
+        return Err("it is not written as a keeper writes it".to_owned());
+    }
+    let lies = [Layout::Hive, Layout::Firehose].map(|layout| archive.keys.hour(layout, start.hour));
+    if !lies.contains(&start.key) || !archive.keys.root().ends_with(&format!("{}/", start.stream)) {
+        return Err(format!("the key {} is not the one of the hour and the stream that it names", start.key));
+    }
+    Ok(start)
 }
 
 struct Check<'a, 'b> {
@@ -334,7 +348,7 @@ impl Check<'_, '_> {
     /// Ledgers that lack at their end what a manifest knows.
     fn cuts(&mut self) {
         for ((created, shard), (serial, witness)) in &self.cut {
-            let created = crate::model::timestamp::Timestamp::from_seconds(*created);
+            let created = Timestamp::from_seconds(*created);
             let key = self.question.archive.keys.entry(shard, created, *serial);
             if !self.faults.iter().any(|fault| fault.kind == FaultKind::LedgerCut && fault.key == key) {
                 let told = format!("{witness} knows it, and it is not there");
@@ -365,7 +379,7 @@ impl Check<'_, '_> {
                     && !told.is_some_and(|told| told.contains(&fact.serial))
             });
             for fact in untold {
-                let created = crate::model::timestamp::Timestamp::from_seconds(name.0);
+                let created = Timestamp::from_seconds(name.0);
                 let key = self.question.archive.keys.entry(&name.1, created, fact.serial);
                 if !known.contains(&key) {
                     let why = "the manifest of its hour does not name it: the hour was closed before it came";

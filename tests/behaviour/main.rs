@@ -19,6 +19,7 @@ mod fan_out;
 mod faults;
 mod gaps;
 mod harness;
+mod hours;
 mod limits;
 mod lineage;
 mod memory;
