@@ -4,12 +4,13 @@
 //! knows and its ledger has lost, an entry that came when its hour was closed. Takes what the walk
 //! learned of the ledgers ([`Facts`]) and the manifests that a listing found; reads these alone.
 
+mod facts;
 mod rows;
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
 
+pub(super) use facts::{EntryFact, Facts};
+use facts::{Name, print, print_of_gap};
 use rows::{Row, read_rows};
 
 use super::fault::{Fault, FaultKind};
@@ -17,72 +18,10 @@ use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
 use crate::model::hour::{HourManifest, HourObject, HourShard, HourTotals, HoursStart, to_bytes};
 use crate::model::key::Layout;
-use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, FORMAT_VERSION, GapBody};
-use crate::model::shard::ShardId;
+use crate::model::ledger::FORMAT_VERSION;
 use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::StoreError;
 use crate::stop::Stop;
-
-/// What the walk learned of one entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EntryFact {
-    pub(super) serial: u64,
-    sha256: String,
-    /// The hour, if it is a batch.
-    hour: Option<Hour>,
-    /// Of all that a manifest repeats of it.
-    print: u64,
-    /// Hex SHA-256 of its object, where that was read and is right.
-    object: Option<String>,
-}
-
-impl EntryFact {
-    pub(super) fn new(serial: u64, sha256: &str, body: &Body, object: Option<&str>) -> Self {
-        let (hour, print) = match body {
-            Body::Begin(begin) => (None, print_of_begin(begin)),
-            Body::Batch(batch) => (Some(batch.hour), print_of_batch(batch)),
-            Body::Gap(gap) => (None, print_of_gap(gap)),
-            Body::End(EndBody { children }) => (None, print(children)),
-        };
-        Self { serial, sha256: sha256.to_owned(), hour, print, object: object.map(str::to_owned) }
-    }
-}
-
-fn print(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn print_of_begin(begin: &BeginBody) -> u64 {
-    print((&begin.parents, &begin.starting_hash_key, &begin.ending_hash_key))
-}
-
-fn print_of_batch(batch: &BatchBody) -> u64 {
-    let ends = (batch.first_sequence_number.as_str(), batch.last_sequence_number.as_str());
-    print((&batch.key, &batch.content_sha256, batch.content_size, batch.records, ends))
-}
-
-fn print_of_gap(gap: &GapBody) -> u64 {
-    print(serde_json::to_string(gap).unwrap_or_default())
-}
-
-/// A ledger: the creation of its stream in seconds, and its shard.
-type Name = (i64, ShardId);
-
-/// What the walk learned of all entries.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    by_ledger: BTreeMap<Name, BTreeMap<u64, EntryFact>>,
-}
-
-impl Facts {
-    /// Adds what a stretch of the ledger told.
-    pub(super) fn take(&mut self, ledger: &LedgerAt, facts: Vec<EntryFact>) {
-        let of_ledger = self.by_ledger.entry((ledger.created, ledger.shard.clone())).or_default();
-        of_ledger.extend(facts.into_iter().map(|fact| (fact.serial, fact)));
-    }
-}
 
 /// What there is to be checked.
 pub(super) struct Question<'a> {
