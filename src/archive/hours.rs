@@ -4,86 +4,24 @@
 //! knows and its ledger has lost, an entry that came when its hour was closed. Takes what the walk
 //! learned of the ledgers ([`Facts`]) and the manifests that a listing found; reads these alone.
 
+mod facts;
 mod rows;
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
 
+pub(super) use facts::{EntryFact, Facts};
+use facts::{Name, print, print_of_gap};
 use rows::{Row, read_rows};
 
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
-use crate::model::hour::{HourManifest, HourObject, HourShard, HourTotals, HoursStart};
+use crate::model::hour::{HourManifest, HourObject, HourShard, HourTotals, HoursStart, to_bytes};
 use crate::model::key::Layout;
-use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody};
-use crate::model::shard::ShardId;
-use crate::model::timestamp::Hour;
+use crate::model::ledger::FORMAT_VERSION;
+use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::StoreError;
 use crate::stop::Stop;
-
-/// What the walk learned of one entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EntryFact {
-    pub(super) serial: u64,
-    sha256: String,
-    /// The hour, if it is a batch.
-    hour: Option<Hour>,
-    /// Of all that a manifest repeats of it.
-    print: u64,
-    /// Hex SHA-256 of its object, where that was read and is right.
-    object: Option<String>,
-}
-
-impl EntryFact {
-    pub(super) fn new(serial: u64, sha256: &str, body: &Body, object: Option<&str>) -> Self {
-        let (hour, print) = match body {
-            Body::Begin(begin) => (None, print_of_begin(begin)),
-            Body::Batch(batch) => (Some(batch.hour), print_of_batch(batch)),
-            Body::Gap(gap) => (None, print_of_gap(gap)),
-            Body::End(EndBody { children }) => (None, print(children)),
-        };
-        Self { serial, sha256: sha256.to_owned(), hour, print, object: object.map(str::to_owned) }
-    }
-}
-
-fn print(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn print_of_begin(begin: &BeginBody) -> u64 {
-    print((&begin.parents, &begin.starting_hash_key, &begin.ending_hash_key))
-}
-
-fn print_of_batch(batch: &BatchBody) -> u64 {
-    let ends = (batch.first_sequence_number.as_str(), batch.last_sequence_number.as_str());
-    let side = batch.side.as_ref().map(|side| (&side.key, &side.content_sha256, side.records));
-    print((&batch.key, &batch.content_sha256, batch.content_size, batch.records, side, ends))
-}
-
-fn print_of_gap(gap: &GapBody) -> u64 {
-    print(serde_json::to_string(gap).unwrap_or_default())
-}
-
-/// A ledger: the creation of its stream in seconds, and its shard.
-type Name = (i64, ShardId);
-
-/// What the walk learned of all entries.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    by_ledger: BTreeMap<Name, BTreeMap<u64, EntryFact>>,
-}
-
-impl Facts {
-    /// Adds what a stretch of the ledger told.
-    pub(super) fn take(&mut self, ledger: &LedgerAt, facts: Vec<EntryFact>) {
-        let of_ledger = self.by_ledger.entry((ledger.created, ledger.shard.clone())).or_default();
-        of_ledger.extend(facts.into_iter().map(|fact| (fact.serial, fact)));
-    }
-}
 
 /// What there is to be checked.
 pub(super) struct Question<'a> {
@@ -112,27 +50,41 @@ pub(super) fn check(question: &Question<'_>, faults: &mut Vec<Fault>, stop: &Sto
         }
         return Ok(());
     };
-    let start: HoursStart = match serde_json::from_slice(&bytes) {
-        Ok(start) if crate::model::hour::to_bytes(&start) == bytes => start,
-        Ok(_) => {
-            faults.push(Fault::new(FaultKind::HourAltered, key, "it is not written as a keeper writes it"));
-            return Ok(());
-        }
-        Err(error) => {
-            faults.push(Fault::new(FaultKind::HourAltered, key, error.to_string()));
+    let start = match read_start(archive, &bytes) {
+        Ok(start) => start,
+        Err(why) => {
+            faults.push(Fault::new(FaultKind::HourAltered, key, why));
             return Ok(());
         }
     };
     let mut rows = read_rows(question, &start, faults, stop)?;
+    let mut manifests = rows.iter().filter_map(|row| row.manifest.as_ref()).peekable();
+    if manifests.peek().is_some() && manifests.all(|manifest| manifest.stream_arn != start.stream_arn) {
+        let told = "no manifest is of the stream that it names";
+        faults.push(Fault::new(FaultKind::HourAltered, key, told));
+        return Ok(());
+    }
+    let known: HashSet<String> = faults.iter().map(|fault| fault.key.clone()).collect();
     let mut check = Check { question, faults, cut: BTreeMap::new(), named: HashSet::new() };
-    let keys: HashSet<&str> = check.faults.iter().map(|fact| fact.key.as_str()).collect();
-    let known: HashSet<String> = keys.into_iter().map(str::to_owned).collect();
     check.contents(&mut rows, &start, &known);
     check.links(&mut rows);
     check.tell(&rows);
     check.cuts();
     check.misplaced(&rows, &known);
     Ok(())
+}
+
+/// Where the chain begins; or why that cannot be.
+fn read_start(archive: &Archive, bytes: &[u8]) -> Result<HoursStart, String> {
+    let start: HoursStart = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if start.version != FORMAT_VERSION || to_bytes(&start) != bytes {
+        return Err("it is not written as a keeper writes it".to_owned());
+    }
+    let lies = [Layout::Hive, Layout::Firehose].map(|layout| archive.keys.hour(layout, start.hour));
+    if !lies.contains(&start.key) || !archive.keys.root().ends_with(&format!("{}/", start.stream)) {
+        return Err(format!("the key {} is not the one of the hour and the stream that it names", start.key));
+    }
+    Ok(start)
 }
 
 struct Check<'a, 'b> {
@@ -337,7 +289,7 @@ impl Check<'_, '_> {
     /// Ledgers that lack at their end what a manifest knows.
     fn cuts(&mut self) {
         for ((created, shard), (serial, witness)) in &self.cut {
-            let created = crate::model::timestamp::Timestamp::from_seconds(*created);
+            let created = Timestamp::from_seconds(*created);
             let key = self.question.archive.keys.entry(shard, created, *serial);
             if !self.faults.iter().any(|fault| fault.kind == FaultKind::LedgerCut && fault.key == key) {
                 let told = format!("{witness} knows it, and it is not there");
@@ -368,7 +320,7 @@ impl Check<'_, '_> {
                     && !told.is_some_and(|told| told.contains(&fact.serial))
             });
             for fact in untold {
-                let created = crate::model::timestamp::Timestamp::from_seconds(name.0);
+                let created = Timestamp::from_seconds(name.0);
                 let key = self.question.archive.keys.entry(&name.1, created, fact.serial);
                 if !known.contains(&key) {
                     let why = "the manifest of its hour does not name it: the hour was closed before it came";

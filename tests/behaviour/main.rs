@@ -21,6 +21,7 @@ mod faults;
 mod forms;
 mod gaps;
 mod harness;
+mod hours;
 mod limits;
 mod lineage;
 mod many;

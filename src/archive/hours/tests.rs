@@ -153,14 +153,13 @@ fn an_entry_that_came_after_its_hour_is_named() {
     let late = |shelf: &Arc<Shelf>| {
         // As if the last batch had come when its hour was told: the manifests know nothing of it.
         let objects = shelf.objects().clone();
-        let (key, _) =
-            objects.iter().filter(|(key, _)| key.contains("shardId-000000000001-")).next_back().unwrap();
-        key.clone()
+        objects.keys().rfind(|key| key.contains("/shardId-000000000001-1")).unwrap().clone()
     };
     let shelf = archive_of(30, 4);
     let key = late(&shelf);
     let entry = entry_key(1, 4);
-    let (object, lain) = (shelf.objects().remove(&key), shelf.objects().remove(&entry));
+    let object = shelf.objects().remove(&key);
+    let lain = shelf.objects().remove(&entry);
     tell(&shelf);
     shelf.objects().insert(key, object.unwrap());
     shelf.objects().insert(entry.clone(), lain.unwrap());
@@ -188,7 +187,7 @@ fn random_damages_of_manifests_are_all_found() {
     let pristine = told();
     let mut hours: Vec<String> = (0..9).map(manifest).collect();
     hours.push(keys().hours_start());
-    for seed in 0..300 {
+    for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let shelf = Arc::new((*pristine).clone());
         let key = hours[random.usize(0..hours.len())].clone();

@@ -22,6 +22,7 @@ mod books;
 mod compose;
 pub mod due;
 mod hint;
+mod telling;
 mod thread;
 
 use std::io;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use books::Books;
-use compose::{Missing, Place, Seen, compose, look_at_objects, notice};
+use compose::{Missing, Place, Seen, compose, look_at_objects};
 use due::{NotDue, View, is_over};
 use hint::Hint;
 
@@ -375,106 +376,5 @@ impl HourTeller {
         };
         self.stage = Stage::Recording(Box::new(stored));
         Ok(Turn::Again)
-    }
-
-    /// Announces a manifest that is in the bucket, and goes on from it. Cut anywhere, it is done again.
-    fn record(&mut self, stored: StoredHour) -> Result<Turn, Trouble> {
-        if self.ports.notifier.is_some()
-            && let Some(outbox) = &mut self.outbox
-        {
-            outbox.add(&notice(&stored))?;
-        }
-        self.seen.clear();
-        self.reminder.forget();
-        let (hour, key, totals) = (stored.manifest.hour, stored.manifest.key.clone(), stored.manifest.totals);
-        self.go_on_from(stored);
-        self.write_hint()?;
-        tracing::info!(
-            hour = %hour.start(),
-            records = totals.records,
-            objects = totals.objects,
-            gaps = totals.gaps,
-            key,
-            "the hour is complete"
-        );
-        Ok(Turn::Again)
-    }
-
-    fn write_hint(&self) -> io::Result<()> {
-        let Some(previous) = &self.previous else { return Ok(()) };
-        Hint::new(&previous.manifest.key, &previous.sha256, &self.books.finished).write(&*self.ports.disk)
-    }
-
-    /// Says what holds an hour up, once it has for long.
-    fn remind(&mut self, hour: Hour, listing: &Listing, why: &str) {
-        let late = listing.at.since(hour.end()) >= LATE;
-        if late && self.reminder.is_due(why, self.ports.clock.monotonic()) {
-            tracing::warn!(hour = %hour.start(), why, "the hour is over and cannot be told complete yet");
-        }
-    }
-
-    fn failed(&mut self, trouble: &Trouble) {
-        let told = trouble.to_string();
-        let now = self.now();
-        match trouble {
-            Trouble::Store(error) | Trouble::Ledger(LedgerError::Store(error)) => {
-                if error.kind != StoreErrorKind::Stopped {
-                    (self.ports.errors)(Service::S3, error.kind.as_str());
-                    if self.reminder.is_due(&told, now) {
-                        tracing::warn!("{told}; the hour is told later");
-                    }
-                }
-            }
-            Trouble::Ledger(LedgerError::Broken { .. }) => {
-                (self.ports.errors)(Service::S3, "broken");
-                if self.reminder.is_due(&told, now) {
-                    tracing::error!("{told}; no hour is told complete until that is mended");
-                }
-            }
-            Trouble::Disk(_) => {
-                (self.ports.errors)(Service::Disk, "io");
-                if self.reminder.is_due(&told, now) {
-                    tracing::error!("writing down an hour failed on this disk: {told}; it goes on by itself");
-                }
-            }
-        }
-        self.due = now + self.backoff.next(&mut self.random).max(Duration::from_millis(1));
-    }
-
-    /// Sends the oldest notice; when the next is due (monotonic), if one waits.
-    fn announce(&mut self) -> Option<Duration> {
-        let (Some(notifier), Some(outbox)) = (self.ports.notifier.clone(), &mut self.outbox) else {
-            return None;
-        };
-        if outbox.is_empty() {
-            return None;
-        }
-        let now = self.ports.clock.monotonic();
-        if now < self.publish_due {
-            return Some(self.publish_due);
-        }
-        let sent = match outbox.front() {
-            Ok(None) => return None,
-            Ok(Some(notice)) => match notifier.publish(&notice, &self.stop) {
-                Ok(()) => {
-                    outbox.sent(notice.serial()).map_err(|error| (Service::Disk, "io", error.to_string()))
-                }
-                Err(error) => Err((Service::Sns, error.kind, error.to_string())),
-            },
-            Err(error) => Err((Service::Disk, "io", error.to_string())),
-        };
-        match sent {
-            Ok(()) => {
-                self.publish_backoff.reset();
-                self.publish_due = now;
-            }
-            Err((service, kind, told)) => {
-                (self.ports.errors)(service, kind);
-                let wait = self.publish_backoff.next(&mut self.random);
-                self.publish_due = now + wait.max(Duration::from_millis(1));
-                tracing::warn!("{told}; the hour's notice waits in the outbox");
-            }
-        }
-        Some(self.publish_due)
     }
 }
