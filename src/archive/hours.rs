@@ -35,11 +35,19 @@ pub(super) struct Question<'a> {
     pub(super) expired_before: Option<Hour>,
 }
 
-/// Checks the manifests; adds to the faults that were found so far, and takes back what a manifest explains.
-pub(super) fn check(question: &Question<'_>, faults: &mut Vec<Fault>, stop: &Stop) -> Result<(), StoreError> {
+/// A key, and the hash of what must lie there: what a repair goes by.
+pub(super) type Voucher = (String, String);
+
+/// Checks the manifests; adds to the faults that were found so far, and takes back what a manifest
+/// explains. Tells what the manifests know of each other and of the ledgers' ends.
+pub(super) fn check(
+    question: &Question<'_>,
+    faults: &mut Vec<Fault>,
+    stop: &Stop,
+) -> Result<Vec<Voucher>, StoreError> {
     // A manifest tells of all shards.
     if question.selection.shard.is_some() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let archive = question.archive;
     let key = archive.keys.hours_start();
@@ -48,13 +56,13 @@ pub(super) fn check(question: &Question<'_>, faults: &mut Vec<Fault>, stop: &Sto
             let told = "manifests of hours are there, and what says where they begin is not";
             faults.push(Fault::new(FaultKind::HourMissing, key, told));
         }
-        return Ok(());
+        return Ok(Vec::new());
     };
     let start = match read_start(archive, &bytes) {
         Ok(start) => start,
         Err(why) => {
             faults.push(Fault::new(FaultKind::HourAltered, key, why));
-            return Ok(());
+            return Ok(Vec::new());
         }
     };
     let mut rows = read_rows(question, &start, faults, stop)?;
@@ -62,7 +70,7 @@ pub(super) fn check(question: &Question<'_>, faults: &mut Vec<Fault>, stop: &Sto
     if manifests.peek().is_some() && manifests.all(|manifest| manifest.stream_arn != start.stream_arn) {
         let told = "no manifest is of the stream that it names";
         faults.push(Fault::new(FaultKind::HourAltered, key, told));
-        return Ok(());
+        return Ok(Vec::new());
     }
     let known: HashSet<String> = faults.iter().map(|fault| fault.key.clone()).collect();
     let mut check = Check { question, faults, cut: BTreeMap::new(), named: HashSet::new() };
@@ -71,7 +79,19 @@ pub(super) fn check(question: &Question<'_>, faults: &mut Vec<Fault>, stop: &Sto
     check.tell(&rows);
     check.cuts();
     check.misplaced(&rows, &known);
-    Ok(())
+    Ok(vouchers(archive, &rows))
+}
+
+/// What each manifest knows of the one before it, and the newest of the ends of the ledgers.
+fn vouchers(archive: &Archive, rows: &[Row]) -> Vec<Voucher> {
+    let manifests = || rows.iter().filter_map(|row| row.manifest.as_ref());
+    let links = manifests().filter_map(|manifest| manifest.previous.clone());
+    let mut vouchers: Vec<Voucher> = links.map(|link| (link.key, link.sha256)).collect();
+    vouchers.extend(manifests().next_back().into_iter().flat_map(|newest| &newest.shards).map(|shard| {
+        let key = archive.keys.entry(&shard.shard, shard.stream_created, shard.last_serial);
+        (key, shard.last_entry_sha256.clone())
+    }));
+    vouchers
 }
 
 /// Where the chain begins; or why that cannot be.

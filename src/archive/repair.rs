@@ -145,7 +145,7 @@ fn once(
                 repairs.push(Repair::not(&fault.key, "what the entries should have said is not known"));
             }
             FaultKind::HourMissing | FaultKind::HourAltered => {
-                repairs.push(Repair::not(&fault.key, "mend the ledgers first"));
+                repairs.push(mender.manifest(&fault.key, report)?);
             }
             FaultKind::RecordMissing | FaultKind::RecordsDiffer => repairs.push(Repair::not(
                 &fault.key,

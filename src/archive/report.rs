@@ -105,7 +105,7 @@ pub struct Report {
     /// The claims on objects that have a fault.
     #[serde(skip)]
     pub(super) broken: Vec<Broken>,
-    /// Keys of entries, and the hashes that somebody has seen.
+    /// Keys of entries and of manifests, and the hashes that somebody has seen.
     #[serde(skip)]
     pub(super) known: Vec<(String, String)>,
 }

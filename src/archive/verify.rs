@@ -96,13 +96,9 @@ pub fn verify(
     }
     whole.report.broken = whole.broken(&ledgers);
     let mut report = whole.report;
-    report.known = options
-        .known
-        .iter()
-        .map(|known| {
-            (archive.keys.entry(&known.shard, known.created, known.serial), known.entry_sha256.clone())
-        })
-        .collect();
+    report.known.extend(options.known.iter().map(|known| {
+        (archive.keys.entry(&known.shard, known.created, known.serial), known.entry_sha256.clone())
+    }));
     report.faults.sort_unstable_by(|a, b| (&a.key, a.kind, &a.reason).cmp(&(&b.key, b.kind, &b.reason)));
     report.faults.dedup();
     report.interrupted = stop.reason().is_some();
@@ -226,7 +222,8 @@ impl Whole {
             selection: &options.selection,
             expired_before: terms.expiry.map(|expiry| (terms.now - expiry).hour()),
         };
-        hours::check(&question, &mut self.report.faults, stop)
+        self.report.known.append(&mut hours::check(&question, &mut self.report.faults, stop)?);
+        Ok(())
     }
 
     /// Joins the stretches of a ledger.

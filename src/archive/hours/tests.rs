@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::fault::FaultKind::{self, *};
+use crate::archive::repair::{Outcome, Tools, repair};
 use crate::archive::scribe::{HOUR, archive_of, keys, start, stream};
 use crate::archive::verify::{Options, verify};
 use crate::archive::{Archive, Selection};
@@ -218,4 +219,25 @@ fn random_damages_of_manifests_are_all_found() {
         let unknown = what.contains("flipped") && key == manifest(8) && report.faults.is_empty();
         assert!(named || unknown, "seed {seed}: {what} of {key} was not found: {:?}", report.faults);
     }
+}
+
+#[test]
+fn manifests_and_the_end_of_a_ledger_come_back_from_versions() {
+    let shelf = told();
+    let good = shelf.objects().clone();
+    *shelf.versions() = good.iter().map(|(key, object)| (key.clone(), vec![object.clone()])).collect();
+    let newest = good.keys().rfind(|key| key.contains("/shardId-000000000001-1")).unwrap().clone();
+    shelf.objects().remove(&manifest(1));
+    shelf.objects().remove(&newest);
+    alter(&shelf, &manifest(3), "\"records\":", "\"records\":1");
+    let store: Arc<dyn ObjectStore> = Arc::clone(&shelf) as Arc<dyn ObjectStore>;
+    let archive = Archive { store, keys: keys(), has_metadata: true };
+    let options = Options { selection: Selection::default(), at_once: 2, known: vec![], on_its_way: HOUR };
+    let mut report = verify(&archive, &options, |_| (), &|_| (), &Stop::new()).unwrap();
+    let tools = Tools { store: &*shelf, copies: None, stream: None, level: 6 };
+    repair(&archive, &options, &mut report, &tools, &Stop::new()).unwrap();
+    let repairs = report.repairs.unwrap();
+    assert!(repairs.iter().all(|repair| repair.outcome == Outcome::Mended), "{repairs:?}");
+    assert_eq!(found(&shelf, Selection::default()), []);
+    assert!(*shelf.objects() == good);
 }

@@ -1,4 +1,4 @@
-//! Ledger entries that are missing or altered: an earlier version that the next entry vouches for.
+//! Ledger entries, and hour manifests, that are missing or altered: an earlier version that the next one vouches for.
 //!
 //! What an entry said cannot be made up: its time and its host are in no other place.
 
@@ -48,6 +48,14 @@ impl Mender<'_> {
         }
         repairs.reverse();
         Ok(repairs)
+    }
+
+    /// The manifest of an hour, which the next one vouches for.
+    pub(super) fn manifest(&self, key: &str, report: &Report) -> Result<Repair, StoreError> {
+        match report.known.iter().find(|(known, _)| known == key) {
+            Some((_, sha256)) => self.entry_version(key, sha256),
+            None => Ok(Repair::not(key, "no later manifest vouches for what it said")),
+        }
     }
 
     /// What the entry under `key` says that its predecessor's hash is.
