@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::model::batch::SealReason;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::manifest::{BatchNotice, Notice};
+use crate::model::metadata::VOID;
 use crate::model::metric::{Counter, Gauge, Number, Service, Shape};
 use crate::model::record::RawRecord;
 use crate::model::sequence::SequenceNumber;
@@ -283,6 +284,11 @@ impl Head {
     /// One value of the user metadata.
     pub fn meta(&self, name: &str) -> Option<&str> {
         self.metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether its metadata say that it is a void.
+    pub fn is_void(&self) -> bool {
+        self.meta(VOID).is_some()
     }
 }
 
