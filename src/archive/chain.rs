@@ -3,7 +3,7 @@
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
 use super::stretch::Terms;
-use crate::codec::void::is_void;
+use crate::codec::void;
 use crate::model::ledger::Body;
 use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Hour;
@@ -91,7 +91,7 @@ pub(super) fn chain_before(terms: &Terms<'_>, ledger: &LedgerAt, index: usize) -
             let head = terms.archive.store.head(&batch.key, terms.stop)?;
             // What lies before the batch was not walked: any gap may follow it.
             chain.unless_lost = head.is_none().then_some(Position::Start);
-            if head.is_some_and(|head| is_void(&head, batch)) {
+            if head.is_some_and(|head| head.is_void() || void::has_its_length(head.size, batch)) {
                 chain.void = ledger.serials.get(index.wrapping_sub(1)) == Some(&entry.serial);
                 continue;
             }

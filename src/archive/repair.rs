@@ -317,7 +317,7 @@ impl Mender<'_> {
         let key = &claim.batch.key;
         let attributes = void_attributes(claim, bytes);
         self.put(key, bytes, &attributes, "the gap that follows: it is a void", &|| {
-            Ok(self.tools.store.head(key, self.stop)?.is_some_and(|head| void::is_void(&head, &claim.batch)))
+            Ok(self.tools.store.head(key, self.stop)?.is_some_and(|head| head.is_void()))
         })
     }
 }

@@ -301,7 +301,8 @@ impl<'a> Walk<'a> {
             self.missing(read, batch);
             return Ok(None);
         };
-        let is_void = if archive.has_metadata { void::is_marked(&head) } else { void::is_void(&head, batch) };
+        let is_void =
+            if archive.has_metadata { head.is_void() } else { void::has_its_length(head.size, batch) };
         if is_void {
             self.walked.tally.voids += 1;
             self.chain.void = true;

@@ -63,7 +63,7 @@ pub fn run(args: &ReadArgs) -> Result<(), Failure> {
     let opened = Opened::new(&args.config, args.dir.as_deref())?;
     let query = Query {
         selection: args.range.selection(opened.now())?,
-        wanted: Wanted { partition_key: args.partition_key.clone(), all: args.all },
+        wanted: Wanted { partition_key: args.partition_key.clone(), all: args.all, keyed: false },
         merged: args.merge,
         at_once: usize::from(args.at_once),
         only: None,

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::model::metadata::VOID;
 use crate::model::timestamp::Timestamp;
 use crate::stop::Stop;
 
@@ -69,6 +70,11 @@ impl Head {
     /// One value of the user metadata.
     pub fn meta(&self, name: &str) -> Option<&str> {
         self.metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether its metadata say that it is a void.
+    pub fn is_void(&self) -> bool {
+        self.meta(VOID).is_some()
     }
 }
 

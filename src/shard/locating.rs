@@ -3,7 +3,6 @@
 use super::delivery::{Claim, Delivery, Trouble, Turn};
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
-use crate::codec::void;
 use crate::ledger::{Predecessor, StoredEntry};
 use crate::model::ledger::{BeginBody, Body};
 use crate::model::metadata;
@@ -11,6 +10,7 @@ use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
 use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Hour;
+use crate::ports::Head;
 
 /// What the last batch entry at or before some serial leaves to the next one.
 struct LastBatch {
@@ -84,6 +84,9 @@ impl ShardWorker {
             position = %known.position,
             "found the ledger"
         );
+        if self.spool.part_from_start(&known.position) {
+            self.read_anew();
+        }
         self.archived = Some(Archived {
             serial: stored.entry.serial,
             entry_sha256: stored.sha256,
@@ -114,7 +117,7 @@ impl ShardWorker {
         loop {
             if let Body::Batch(batch) = &entry.body {
                 let head = self.ports.store.head(&batch.key, &self.stop)?;
-                let is_void = head.as_ref().is_some_and(void::is_marked);
+                let is_void = head.as_ref().is_some_and(Head::is_void);
                 let sha256 = head.and_then(|head| head.meta(metadata::SHA256).map(str::to_owned));
                 return Ok(LastBatch {
                     hour: Some(batch.hour),

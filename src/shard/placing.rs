@@ -6,7 +6,7 @@ use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn
 use super::worker::ShardWorker;
 use crate::codec::hash::Hasher;
 use crate::codec::reader::inspect_packed;
-use crate::codec::{ReadError, TextLines, void};
+use crate::codec::{ReadError, TextLines};
 use crate::model::batch::{Compression, Form, Format};
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metadata;
@@ -121,7 +121,7 @@ impl ShardWorker {
         head: &Head,
         lines: Option<Lines>,
     ) -> Result<Turn, Trouble> {
-        if void::is_marked(head) && self.setup.settings.rules.hold(Rule::VoidIsGap) {
+        if head.is_void() && self.setup.settings.rules.hold(Rule::VoidIsGap) {
             return Ok(Turn::to(Delivery::Recording(settling, Seen::Void)));
         }
         let found = match (head.meta(metadata::CONTENT_SHA256), head.meta(metadata::SHA256)) {

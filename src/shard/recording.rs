@@ -113,15 +113,22 @@ impl ShardWorker {
         self.ports.probe.reached(CrashPoint::AfterSpoolRemoved);
         let overtaken =
             self.reading.as_ref().is_some_and(|reading| reading.at.position < next.known.position);
-        if overtaken {
-            // All that was read into the open batch lies in another keeper's object by now.
-            self.writer.clear();
-            self.open = super::open_batch::OpenBatch::default();
-            self.shared.budget.set_batch(&self.setup.shard.id, 0);
-            self.reading = None;
+        let parted = self.spool.part_from_start(&next.known.position);
+        if overtaken || parted {
+            // All that was read into the open batch lies in another keeper's object by now, or what lies
+            // before the sealed items must be read first.
+            self.read_anew();
         }
         self.archived = Some(next);
         Ok(())
+    }
+
+    /// Reading starts over from the ledger's position; what was read and is not sealed comes again.
+    pub(super) fn read_anew(&mut self) {
+        self.writer.clear();
+        self.open = super::open_batch::OpenBatch::default();
+        self.shared.budget.set_batch(&self.setup.shard.id, 0);
+        self.reading = None;
     }
 
     /// Sealed records that another's entry passes over are kept under `_repaired/` in the

@@ -249,6 +249,21 @@ impl SpoolItems {
         (known, hole)
     }
 
+    /// An item that was read from the shard's start does not follow what another keeper has archived
+    /// before its first record: something between may have been trimmed by the time it was read. True
+    /// if there was one; what lies between is then a hole.
+    pub fn part_from_start(&mut self, position: &Position) -> bool {
+        let mut parted = false;
+        for item in self.items.iter_mut().filter(|item| item.follows == Position::Start) {
+            let Some(first) = item.first().filter(|first| !position.covers(first)).cloned() else { continue };
+            if *position > Position::Start && *position < Position::Before(first.clone()) {
+                item.follows = Position::Before(first);
+                parted = true;
+            }
+        }
+        parted
+    }
+
     /// What lay between `position` and the item after the hole was read, or found empty.
     pub fn close_hole(&mut self, hole: &Hole, position: &Position) {
         for item in self.items.iter_mut().filter(|item| item.follows == hole.until) {

@@ -9,8 +9,7 @@ use super::{Query, ReadFailure, Remark};
 use crate::archive::Archive;
 use crate::archive::ledgers::LedgerAt;
 use crate::codec::hash::Hasher;
-use crate::codec::void::is_void;
-use crate::codec::{LineReader, LineRef, ReadError, parse_line};
+use crate::codec::{LineReader, LineRef, ReadError, parse_line, void};
 use crate::model::batch::{Compression, Format};
 use crate::model::ledger::{BatchBody, Body, Entry, GapBody};
 use crate::model::sequence::SequenceNumber;
@@ -28,6 +27,8 @@ pub struct Wanted {
     pub partition_key: Option<String>,
     /// Also aggregates of which a part lies outside the shard's hash range.
     pub all: bool,
+    /// Only those whose partition keys are known: an object without them is a failure.
+    pub keyed: bool,
 }
 
 /// A row of lines.
@@ -111,7 +112,7 @@ impl Lines<'_> {
             return self.missing(entry, batch, send);
         };
         // A void holds nothing, and the gap after it tells so.
-        if is_void(&head, batch) {
+        if head.is_void() || void::has_its_length(head.size, batch) {
             return Ok(());
         }
         if batch.format == Format::Payload {

@@ -60,7 +60,7 @@ impl Lines<'_> {
         if !self.meets(first.min(last), first.max(last)) {
             return Ok(());
         }
-        if self.query.wanted.partition_key.is_some() {
+        if self.query.wanted.keyed || self.query.wanted.partition_key.is_some() {
             return Err(ReadFailure::NoKeys { key: batch.key.clone() });
         }
         let selection = &self.query.selection;

@@ -92,7 +92,7 @@ fn event(data: &[u8]) -> u64 {
 #[test]
 fn a_payload_object_has_no_keys_and_no_times() {
     let shelf = mixed(4, 0);
-    let wanted = Wanted { partition_key: Some("key".into()), all: false };
+    let wanted = Wanted { partition_key: Some("key".into()), ..Wanted::default() };
     let query = Query { wanted, ..Query::default() };
     let failure = archive(&shelf).read(&query, &mut Kept::default(), &Stop::new()).unwrap_err();
     assert!(matches!(failure, ReadFailure::NoKeys { .. }), "{failure}");
@@ -118,7 +118,7 @@ fn a_range_a_shard_and_a_key_select() {
     let shard = Some(ShardId::new("shardId-000000000002"));
     let selection = Selection { shard, ..Selection::default() };
     assert_eq!(numbers(&shelf, &Query { selection, ..Query::default() }).len(), 200);
-    let wanted = |key: &str| Wanted { partition_key: Some(key.into()), all: false };
+    let wanted = |key: &str| Wanted { partition_key: Some(key.into()), ..Wanted::default() };
     assert!(numbers(&shelf, &Query { wanted: wanted("other"), ..Query::default() }).is_empty());
     assert_eq!(numbers(&shelf, &Query { wanted: wanted("key"), ..Query::default() }).len(), 1905);
 }

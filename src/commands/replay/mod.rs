@@ -139,7 +139,8 @@ impl ReplayArgs {
         });
         Query {
             selection: Selection { from: head.from, to: head.to, ..selection },
-            wanted: Wanted { partition_key: None, all: self.all },
+            // What was archived as payloads alone has no keys to be put with.
+            wanted: Wanted { partition_key: None, all: self.all, keyed: true },
             merged: true,
             at_once: 1,
             only: Some(left.collect()),

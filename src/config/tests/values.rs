@@ -103,7 +103,7 @@ fn integers_keep_their_limits() {
     assert_eq!(zstd.form, Form { format: Format::Payload, compression: Compression::Zstd });
     assert_eq!(zstd.level, 22);
     let too_high = parse(&with("archive", "compression = \"zstd\"\nlevel = 23")).unwrap_err();
-    assert!(too_high.ends_with(":6: [archive] level = 23 is out of range; allowed: 1 to 22"), "{too_high}");
+    assert!(too_high.ends_with(":7: [archive] level = 23 is out of range; allowed: 1 to 22"), "{too_high}");
     assert_eq!(good("archive", "object_lock_days = 36500").archive.object_lock_days, 36_500);
     assert_eq!(
         bad("archive", "object_lock_days = 36501"),
