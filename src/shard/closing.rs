@@ -33,7 +33,6 @@ impl ShardWorker {
         let (reading, archived) = (self.reading.as_ref()?, self.archived.as_ref()?);
         let unsure = reading.hole.is_some()
             || reading.test.is_some()
-            || reading.from_horizon
             || reading.look_at_stream
             || archived.void.is_some()
             || self.unsealed.is_some();
