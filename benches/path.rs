@@ -52,7 +52,7 @@ fn decode(body: &[u8]) -> Outcome<Vec<RawRecord>> {
         Ok(RawRecord {
             sequence_number: record.sequence_number,
             arrival: Timestamp::from_millis((record.approximate_arrival_timestamp * 1000.0).round() as i64),
-            partition_key: record.partition_key,
+            partition_key: record.partition_key.map(Into::into),
             data: STANDARD.decode_to_vec(record.data.as_bytes()).map_err(|cause| cause.to_string())?.into(),
         })
     };

@@ -24,6 +24,10 @@ use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, Strea
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
+use reply::decode::Decoded;
+use reply::{RawReply, Unusual};
+
+pub mod reply;
 
 /// A full reply is 10 MiB, five seconds' worth of a shard's 2 MB/s; three times that is a hung connection.
 const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
@@ -68,6 +72,7 @@ pub struct KinesisStream {
     arn: OnceLock<String>,
     /// Whoever looks at the stream holds it; those who wait share what is found.
     last_look: tokio::sync::Mutex<Option<Look>>,
+    unusual: Unusual,
 }
 
 /// One description of the stream, for all who asked before it began.
@@ -84,7 +89,8 @@ impl KinesisStream {
             StreamName::Name(_) => (clients.kinesis(None), OnceLock::new()),
             StreamName::Arn(arn) => (clients.kinesis(Some(arn)), OnceLock::from(arn.clone())),
         };
-        Self { client, blocking, clock, name, arn, last_look: tokio::sync::Mutex::new(None) }
+        let last_look = tokio::sync::Mutex::new(None);
+        Self { client, blocking, clock, name, arn, last_look, unusual: Unusual::default() }
     }
 
     /// The client of all its calls.
@@ -110,6 +116,30 @@ impl KinesisStream {
 
     fn served<T>(&self, date: &AnswerDate, value: T) -> Served<T> {
         Served { at: date.get().unwrap_or_else(|| self.clock.now()), value }
+    }
+
+    /// Calls GetRecords; without a `raw` the SDK parses the answer, which must make no difference.
+    fn read(&self, iterator: &str, stop: &Stop, raw: Option<RawReply>) -> Result<Served<Reply>, StreamError> {
+        const CALL: &str = "GetRecords";
+        let (_, arn) = self.reference();
+        let date = AnswerDate::new();
+        let request = self.client.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
+        let mut request = request
+            .set_stream_arn(arn)
+            .customize()
+            .config_override(once(RECORDS_DEADLINE))
+            .interceptor(date.clone());
+        if let Some(raw) = &raw {
+            request = request.interceptor(raw.clone());
+        }
+        let output = self.call(CALL, RECORDS_DEADLINE, stop, request.send()).map_err(|(_, error)| error)?;
+        let at = self.served(&date, ()).at;
+        let decoded = match raw.and_then(|raw| raw.take()) {
+            Some(decoded) => Ok((decoded, Vec::new())),
+            None => parsed(output),
+        };
+        let value = decoded.and_then(|(decoded, children)| reply_of(decoded, children, at));
+        Ok(Served { at, value: value.map_err(|message| other(CALL, message))? })
     }
 
     /// Runs one call and puts its failure into words.
@@ -253,20 +283,7 @@ impl Stream for KinesisStream {
     }
 
     fn records(&self, _shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Served<Reply>, StreamError> {
-        const CALL: &str = "GetRecords";
-        let (_, arn) = self.reference();
-        let date = AnswerDate::new();
-        let request = self.client.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
-        let sending = request
-            .set_stream_arn(arn)
-            .customize()
-            .config_override(once(RECORDS_DEADLINE))
-            .interceptor(date.clone())
-            .send();
-        let output = self.call(CALL, RECORDS_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
-        let at = self.served(&date, ()).at;
-        let value = reply(output, at).map_err(|message| other(CALL, message))?;
-        Ok(Served { at, value })
+        self.read(iterator, stop, Some(RawReply::new(&self.unusual)))
     }
 }
 
@@ -331,16 +348,23 @@ fn range_of(range: &types::HashKeyRange) -> Result<HashKeyRange, String> {
     Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
 }
 
-fn reply(output: GetRecordsOutput, at: Timestamp) -> Result<Reply, String> {
-    let next_iterator = output.next_shard_iterator.filter(|next| !next.is_empty());
-    let millis_behind_latest = match output.millis_behind_latest {
-        Some(millis) => u64::try_from(millis).unwrap_or(0),
+/// What the SDK's parser read, as our decoder would have it, and the shards that took over.
+fn parsed(output: GetRecordsOutput) -> Result<(Decoded, Vec<ShardId>), String> {
+    let (records, bytes) = raw_records(output.records)?;
+    let millis_behind_latest = output.millis_behind_latest.map(|millis| u64::try_from(millis).unwrap_or(0));
+    let next_iterator = output.next_shard_iterator;
+    Ok((Decoded { records, bytes, next_iterator, millis_behind_latest }, children(output.child_shards)))
+}
+
+fn reply_of(decoded: Decoded, children: Vec<ShardId>, at: Timestamp) -> Result<Reply, String> {
+    let next_iterator = decoded.next_iterator.filter(|next| !next.is_empty());
+    let millis_behind_latest = match decoded.millis_behind_latest {
+        Some(millis) => millis,
         None if next_iterator.is_none() => 0,
         // Taking it for "caught up" could hide records that were trimmed unread.
         None => return Err("the answer has no MillisBehindLatest".to_owned()),
     };
-    let (records, bytes) = raw_records(output.records)?;
-    let children = children(output.child_shards);
+    let Decoded { records, bytes, .. } = decoded;
     let complete_to = at - Duration::from_millis(millis_behind_latest);
     Ok(Reply { records, next_iterator, millis_behind_latest, children, bytes, complete_to, pushed: false })
 }
@@ -351,7 +375,7 @@ pub(super) fn raw_records(given: Vec<types::Record>) -> Result<(Vec<RawRecord>, 
     let mut records = Vec::with_capacity(given.len());
     for record in given {
         let record = raw(record)?;
-        bytes += (record.data.len() + record.partition_key.as_ref().map_or(0, String::len)) as u64;
+        bytes += (record.data.len() + record.partition_key.as_deref().map_or(0, str::len)) as u64;
         records.push(record);
     }
     Ok((records, bytes))
@@ -368,7 +392,7 @@ fn raw(record: types::Record) -> Result<RawRecord, String> {
         sequence_number: sequence_number
             .map_err(|error: crate::model::sequence::NotASequenceNumber| error.to_string())?,
         arrival: record.approximate_arrival_timestamp.as_ref().map(timestamp).unwrap_or_default(),
-        partition_key: record.partition_key.filter(|key| !key.is_empty()),
+        partition_key: record.partition_key.filter(|key| !key.is_empty()).map(Into::into),
         data: record.data.into_bytes(),
     })
 }

@@ -56,7 +56,7 @@ impl Text {
     pub(super) fn write_line(&mut self, record: &ArchivedRecord<'_>) {
         let mut digits = itoa::Buffer::new();
         self.put(b"{\"sequence_number\":\"");
-        self.put(record.sequence_number.as_str().as_bytes());
+        self.put(record.sequence_number.as_bytes());
         self.put(b"\"");
         if let Some(sub) = record.sub_sequence_number {
             self.put(b",\"sub_sequence_number\":");

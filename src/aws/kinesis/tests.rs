@@ -29,6 +29,10 @@ fn a_listed_shard_has_its_range_and_parents() {
     assert!(wrong.contains("is not a hash key"), "{wrong}");
 }
 
+fn reply(output: GetRecordsOutput, at: Timestamp) -> Result<Reply, String> {
+    parsed(output).and_then(|(decoded, children)| reply_of(decoded, children, at))
+}
+
 fn record(key: &str, arrival: Option<DateTime>) -> Record {
     Record::builder()
         .sequence_number("49")
