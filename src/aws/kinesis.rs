@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{self, ShardIteratorType};
 use aws_sdk_kinesis::{Client, config};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -19,13 +18,12 @@ use super::answer::AnswerDate;
 use super::blocking::{Blocking, Until};
 use super::clients::Clients;
 use super::errors::Refusal;
-use crate::model::record::RawRecord;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
-use reply::decode::Decoded;
-use reply::{RawReply, Unusual};
+use reply::{RawReply, Unusual, parsed, reply_of, timestamp};
+pub(super) use reply::{children, raw_records};
 
 pub mod reply;
 
@@ -346,64 +344,6 @@ pub(super) fn listed(shard: types::Shard) -> Result<Shard, String> {
 fn range_of(range: &types::HashKeyRange) -> Result<HashKeyRange, String> {
     let key = |text: &str| text.parse::<u128>().map_err(|_| format!("`{text}` is not a hash key"));
     Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
-}
-
-/// What the SDK's parser read, as our decoder would have it, and the shards that took over.
-fn parsed(output: GetRecordsOutput) -> Result<(Decoded, Vec<ShardId>), String> {
-    let (records, bytes) = raw_records(output.records)?;
-    let millis_behind_latest = output.millis_behind_latest.map(|millis| u64::try_from(millis).unwrap_or(0));
-    let next_iterator = output.next_shard_iterator;
-    Ok((Decoded { records, bytes, next_iterator, millis_behind_latest }, children(output.child_shards)))
-}
-
-fn reply_of(decoded: Decoded, children: Vec<ShardId>, at: Timestamp) -> Result<Reply, String> {
-    let next_iterator = decoded.next_iterator.filter(|next| !next.is_empty());
-    let millis_behind_latest = match decoded.millis_behind_latest {
-        Some(millis) => millis,
-        None if next_iterator.is_none() => 0,
-        // Taking it for "caught up" could hide records that were trimmed unread.
-        None => return Err("the answer has no MillisBehindLatest".to_owned()),
-    };
-    let Decoded { records, bytes, .. } = decoded;
-    let complete_to = at - Duration::from_millis(millis_behind_latest);
-    Ok(Reply { records, next_iterator, millis_behind_latest, children, bytes, complete_to, pushed: false })
-}
-
-/// The records, and how many bytes of payload and keys they are.
-pub(super) fn raw_records(given: Vec<types::Record>) -> Result<(Vec<RawRecord>, u64), String> {
-    let mut bytes = 0;
-    let mut records = Vec::with_capacity(given.len());
-    for record in given {
-        let record = raw(record)?;
-        bytes += (record.data.len() + record.partition_key.as_deref().map_or(0, str::len)) as u64;
-        records.push(record);
-    }
-    Ok((records, bytes))
-}
-
-/// The ids of the shards that took over.
-pub(super) fn children(given: Option<Vec<types::ChildShard>>) -> Vec<ShardId> {
-    given.unwrap_or_default().into_iter().map(|child| ShardId::new(child.shard_id)).collect()
-}
-
-fn raw(record: types::Record) -> Result<RawRecord, String> {
-    let sequence_number = record.sequence_number.parse();
-    Ok(RawRecord {
-        sequence_number: sequence_number
-            .map_err(|error: crate::model::sequence::NotASequenceNumber| error.to_string())?,
-        arrival: record.approximate_arrival_timestamp.as_ref().map(timestamp).unwrap_or_default(),
-        partition_key: record.partition_key.filter(|key| !key.is_empty()).map(Into::into),
-        data: record.data.into_bytes(),
-    })
-}
-
-/// Whole milliseconds; the epoch for what the archive's form of a time cannot hold.
-fn timestamp(time: &DateTime) -> Timestamp {
-    // Kinesis writes milliseconds as a fraction of a second. Read as a binary number, that lies a little above
-    // or below what is meant, so rounding down would make a millisecond less of every second one.
-    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
-    let time = i64::try_from(millis).map_or(Timestamp::EPOCH, Timestamp::from_millis);
-    if (Timestamp::EPOCH..=Timestamp::LATEST).contains(&time) { time } else { Timestamp::EPOCH }
 }
 
 #[cfg(any(test, feature = "testing"))]

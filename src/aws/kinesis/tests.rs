@@ -1,6 +1,8 @@
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ChildShard, Record, SequenceNumberRange};
 use aws_smithy_types::Blob;
 
+use super::reply::raw;
 use super::*;
 use crate::aws::scripted::{Answer, Scripted};
 

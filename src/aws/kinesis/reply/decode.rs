@@ -72,9 +72,8 @@ struct Records {
     spans: Vec<(Range<usize>, Range<usize>)>,
     /// Keys and payloads, one after the other.
     shared: Vec<u8>,
-    /// The arrival that was read last, and its text: neighbours often share it.
-    arrival: Timestamp,
-    arrival_text: Vec<u8>,
+    /// How long the last sequence number was.
+    digits: usize,
 }
 
 impl Records {
@@ -92,16 +91,15 @@ impl Records {
         let Answer { next_iterator, millis_behind_latest } = answer;
         Decoded { records, bytes, next_iterator, millis_behind_latest }
     }
+}
 
-    /// Whole milliseconds of a time in seconds, as the SDK and we read it together.
-    fn arrival(&mut self, text: &[u8]) -> Option<Timestamp> {
-        if self.arrival_text != text {
-            self.arrival = arrival(text)?;
-            self.arrival_text.clear();
-            self.arrival_text.extend_from_slice(text);
-        }
-        Some(self.arrival)
-    }
+/// A record while its fields are read.
+#[derive(Default)]
+struct Parts {
+    sequence_number: Option<SequenceNumber>,
+    arrival: Timestamp,
+    key: Range<usize>,
+    data: Range<usize>,
 }
 
 /// The fields of a record, as bits: each at most once, and three of them always.
@@ -177,48 +175,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn record(&mut self, records: &mut Records) -> Option<()> {
+        let mut parts = Parts::default();
         let mut seen = 0;
-        let mut number = None;
-        let mut arrival = Timestamp::EPOCH;
-        let (mut key, mut data) = (0..0, 0..0);
         self.must(b"{\"")?;
         loop {
-            let field = match self.body.get(self.at)? {
-                b'S' => {
-                    self.must(b"SequenceNumber\":\"")?;
-                    let end = self.at + memchr(b'"', &self.body[self.at..])?;
-                    number = Some(SequenceNumber::from_digits(&self.body[self.at..end])?);
-                    self.at = end + 1;
-                    field::NUMBER
-                }
-                b'A' => {
-                    self.must(b"ApproximateArrivalTimestamp\":")?;
-                    arrival = records.arrival(self.number())?;
-                    field::ARRIVAL
-                }
-                b'D' => {
-                    self.must(b"Data\":\"")?;
-                    let end = self.at + memchr(b'"', &self.body[self.at..])?;
-                    let from = records.shared.len();
-                    STANDARD.decode_append(&self.body[self.at..end], &mut records.shared).ok()?;
-                    data = from..records.shared.len();
-                    self.at = end + 1;
-                    field::DATA
-                }
-                b'P' => {
-                    self.must(b"PartitionKey\":\"")?;
-                    let from = records.shared.len();
-                    records.shared.extend_from_slice(&self.string()?);
-                    key = from..records.shared.len();
-                    field::KEY
-                }
-                b'E' => {
-                    self.must(b"EncryptionType\":\"")?;
-                    (self.take(b"KMS\"") || self.take(b"NONE\"")).then_some(())?;
-                    field::ENCRYPTION
-                }
-                _ => return None,
-            };
+            let field = self.field(records, &mut parts)?;
             if seen & field != 0 {
                 return None;
             }
@@ -231,30 +192,122 @@ impl<'a> Cursor<'a> {
         if seen & field::ALWAYS != field::ALWAYS {
             return None;
         }
-        let (sequence_number, partition_key, data_later) = (number?, None, Bytes::new());
-        records.list.push(RawRecord { sequence_number, arrival, partition_key, data: data_later });
+        let Parts { sequence_number, arrival, key, data } = parts;
+        let (sequence_number, later) = (sequence_number?, Bytes::new());
+        records.list.push(RawRecord { sequence_number, arrival, partition_key: None, data: later });
         records.spans.push((key, data));
         Some(())
+    }
+
+    /// From behind the opening quote of a field's name to behind its value.
+    #[inline]
+    fn field(&mut self, records: &mut Records, parts: &mut Parts) -> Option<u8> {
+        Some(match self.body.get(self.at)? {
+            b'S' => {
+                self.must(b"SequenceNumber\":\"")?;
+                parts.sequence_number = Some(SequenceNumber::from_digits(self.digits(records)?)?);
+                field::NUMBER
+            }
+            b'A' => {
+                self.must(b"ApproximateArrivalTimestamp\":")?;
+                parts.arrival = self.arrival()?;
+                field::ARRIVAL
+            }
+            b'D' => {
+                self.must(b"Data\":\"")?;
+                let from = records.shared.len();
+                STANDARD.decode_append(self.to_quote()?, &mut records.shared).ok()?;
+                parts.data = from..records.shared.len();
+                field::DATA
+            }
+            b'P' => {
+                self.must(b"PartitionKey\":\"")?;
+                let from = records.shared.len();
+                records.shared.extend_from_slice(&self.string()?);
+                parts.key = from..records.shared.len();
+                field::KEY
+            }
+            b'E' => {
+                self.must(b"EncryptionType\":\"")?;
+                (self.take(b"KMS\"") || self.take(b"NONE\"")).then_some(())?;
+                field::ENCRYPTION
+            }
+            _ => return None,
+        })
+    }
+
+    /// What may be digits before a quote, and goes behind the quote. Numbers of a shard have one length for years.
+    #[inline]
+    fn digits(&mut self, records: &mut Records) -> Option<&'a [u8]> {
+        let rest = &self.body[self.at..];
+        if rest.get(records.digits) == Some(&b'"') {
+            self.at += records.digits + 1;
+            return Some(&rest[..records.digits]);
+        }
+        let digits = self.to_quote()?;
+        records.digits = digits.len();
+        Some(digits)
+    }
+
+    /// What stands before the next quote, whatever it is; goes behind the quote.
+    #[inline]
+    fn to_quote(&mut self) -> Option<&'a [u8]> {
+        let rest = &self.body[self.at..];
+        let end = memchr(b'"', rest)?;
+        self.at += end + 1;
+        Some(&rest[..end])
     }
 
     /// The text of a string, from behind the opening quote to behind the closing one.
     fn string(&mut self) -> Option<Cow<'a, [u8]>> {
         let rest = &self.body[self.at..];
-        let special = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < b' ';
-        let mut end = rest.iter().position(special)?;
+        let special = |byte: u8| byte == b'"' || byte == b'\\' || byte < b' ';
+        let (mut end, mut all) = (0, 0);
+        while !special(*rest.get(end)?) {
+            all |= rest[end];
+            end += 1;
+        }
         if rest[end] == b'"' {
             self.at += end + 1;
-            std::str::from_utf8(&rest[..end]).ok()?;
+            if !all.is_ascii() {
+                std::str::from_utf8(&rest[..end]).ok()?;
+            }
             return Some(Cow::Borrowed(&rest[..end]));
         }
         while rest[end] != b'"' {
             end += if rest[end] == b'\\' { 2 } else { 1 };
-            end += rest.get(end..)?.iter().position(special)?;
+            end += rest.get(end..)?.iter().position(|byte| special(*byte))?;
         }
         let quoted = &self.body[self.at - 1..=self.at + end];
         let text = serde_json::from_slice::<String>(quoted).ok()?;
         self.at += end + 1;
         Some(Cow::Owned(text.into_bytes()))
+    }
+
+    /// A time in seconds: `1763787600.123` and `1.763787600123E9` in one go, what is rarer by [`arrival`].
+    fn arrival(&mut self) -> Option<Timestamp> {
+        let rest = &self.body[self.at..];
+        let (mut digits, mut at, mut point) = (0_u64, 0, 0);
+        while at < 18 {
+            match *rest.get(at)? {
+                digit @ b'0'..=b'9' => digits = digits * 10 + u64::from(digit - b'0'),
+                b'.' if point == 0 => point = at,
+                _ => break,
+            }
+            at += 1;
+        }
+        let shift = match &rest[at..] {
+            [b',' | b'}', ..] => 3,
+            [b'E', b'9', b',' | b'}', ..] => 12,
+            _ => return arrival(self.number()),
+        };
+        let fraction = if point == 0 { 0 } else { at - point - 1 };
+        if fraction == 0 || fraction > shift || rest[0] == b'0' {
+            return arrival(self.number());
+        }
+        self.at += at + if shift == 12 { 2 } else { 0 };
+        let millis = digits.saturating_mul(10_u64.pow((shift - fraction) as u32));
+        Some(in_reach(Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))))
     }
 
     /// The text of a number, which may still be none.
