@@ -19,7 +19,6 @@ use super::blocking::{Blocking, Until};
 use super::clients::Clients;
 use super::errors::Refusal;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
-use crate::model::timestamp::Timestamp;
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
 use reply::{RawReply, Unusual, parsed, reply_of, timestamp};

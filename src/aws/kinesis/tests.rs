@@ -5,6 +5,7 @@ use aws_smithy_types::Blob;
 use super::reply::raw;
 use super::*;
 use crate::aws::scripted::{Answer, Scripted};
+use crate::model::timestamp::Timestamp;
 
 fn shard(range: (&str, &str), ending: Option<&str>) -> types::Shard {
     let keys = types::HashKeyRange::builder().starting_hash_key(range.0).ending_hash_key(range.1);

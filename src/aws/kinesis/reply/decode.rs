@@ -216,7 +216,7 @@ impl<'a> Cursor<'a> {
             b'D' => {
                 self.must(b"Data\":\"")?;
                 let from = records.shared.len();
-                STANDARD.decode_append(self.to_quote()?, &mut records.shared).ok()?;
+                STANDARD.decode_append(self.before_quote()?, &mut records.shared).ok()?;
                 parts.data = from..records.shared.len();
                 field::DATA
             }
@@ -244,14 +244,14 @@ impl<'a> Cursor<'a> {
             self.at += records.digits + 1;
             return Some(&rest[..records.digits]);
         }
-        let digits = self.to_quote()?;
+        let digits = self.before_quote()?;
         records.digits = digits.len();
         Some(digits)
     }
 
     /// What stands before the next quote, whatever it is; goes behind the quote.
     #[inline]
-    fn to_quote(&mut self) -> Option<&'a [u8]> {
+    fn before_quote(&mut self) -> Option<&'a [u8]> {
         let rest = &self.body[self.at..];
         let end = memchr(b'"', rest)?;
         self.at += end + 1;
