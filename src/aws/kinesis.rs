@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{self, ShardIteratorType};
 use aws_sdk_kinesis::{Client, config};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -19,11 +18,13 @@ use super::answer::AnswerDate;
 use super::blocking::{Blocking, Until};
 use super::clients::Clients;
 use super::errors::Refusal;
-use crate::model::record::RawRecord;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
-use crate::model::timestamp::Timestamp;
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
+use reply::{RawReply, Unusual, parsed, reply_of, timestamp};
+pub(super) use reply::{children, raw_records};
+
+pub mod reply;
 
 /// A full reply is 10 MiB, five seconds' worth of a shard's 2 MB/s; three times that is a hung connection.
 const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
@@ -68,6 +69,7 @@ pub struct KinesisStream {
     arn: OnceLock<String>,
     /// Whoever looks at the stream holds it; those who wait share what is found.
     last_look: tokio::sync::Mutex<Option<Look>>,
+    unusual: Unusual,
 }
 
 /// One description of the stream, for all who asked before it began.
@@ -84,7 +86,8 @@ impl KinesisStream {
             StreamName::Name(_) => (clients.kinesis(None), OnceLock::new()),
             StreamName::Arn(arn) => (clients.kinesis(Some(arn)), OnceLock::from(arn.clone())),
         };
-        Self { client, blocking, clock, name, arn, last_look: tokio::sync::Mutex::new(None) }
+        let last_look = tokio::sync::Mutex::new(None);
+        Self { client, blocking, clock, name, arn, last_look, unusual: Unusual::default() }
     }
 
     /// The client of all its calls.
@@ -110,6 +113,30 @@ impl KinesisStream {
 
     fn served<T>(&self, date: &AnswerDate, value: T) -> Served<T> {
         Served { at: date.get().unwrap_or_else(|| self.clock.now()), value }
+    }
+
+    /// Calls GetRecords; without a `raw` the SDK parses the answer, which must make no difference.
+    fn read(&self, iterator: &str, stop: &Stop, raw: Option<RawReply>) -> Result<Served<Reply>, StreamError> {
+        const CALL: &str = "GetRecords";
+        let (_, arn) = self.reference();
+        let date = AnswerDate::new();
+        let request = self.client.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
+        let mut request = request
+            .set_stream_arn(arn)
+            .customize()
+            .config_override(once(RECORDS_DEADLINE))
+            .interceptor(date.clone());
+        if let Some(raw) = &raw {
+            request = request.interceptor(raw.clone());
+        }
+        let output = self.call(CALL, RECORDS_DEADLINE, stop, request.send()).map_err(|(_, error)| error)?;
+        let at = self.served(&date, ()).at;
+        let decoded = match raw.and_then(|raw| raw.take()) {
+            Some(decoded) => Ok((decoded, Vec::new())),
+            None => parsed(output),
+        };
+        let value = decoded.and_then(|(decoded, children)| reply_of(decoded, children, at));
+        Ok(Served { at, value: value.map_err(|message| other(CALL, message))? })
     }
 
     /// Runs one call and puts its failure into words.
@@ -253,20 +280,7 @@ impl Stream for KinesisStream {
     }
 
     fn records(&self, _shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Served<Reply>, StreamError> {
-        const CALL: &str = "GetRecords";
-        let (_, arn) = self.reference();
-        let date = AnswerDate::new();
-        let request = self.client.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
-        let sending = request
-            .set_stream_arn(arn)
-            .customize()
-            .config_override(once(RECORDS_DEADLINE))
-            .interceptor(date.clone())
-            .send();
-        let output = self.call(CALL, RECORDS_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
-        let at = self.served(&date, ()).at;
-        let value = reply(output, at).map_err(|message| other(CALL, message))?;
-        Ok(Served { at, value })
+        self.read(iterator, stop, Some(RawReply::new(&self.unusual)))
     }
 }
 
@@ -329,57 +343,6 @@ pub(super) fn listed(shard: types::Shard) -> Result<Shard, String> {
 fn range_of(range: &types::HashKeyRange) -> Result<HashKeyRange, String> {
     let key = |text: &str| text.parse::<u128>().map_err(|_| format!("`{text}` is not a hash key"));
     Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
-}
-
-fn reply(output: GetRecordsOutput, at: Timestamp) -> Result<Reply, String> {
-    let next_iterator = output.next_shard_iterator.filter(|next| !next.is_empty());
-    let millis_behind_latest = match output.millis_behind_latest {
-        Some(millis) => u64::try_from(millis).unwrap_or(0),
-        None if next_iterator.is_none() => 0,
-        // Taking it for "caught up" could hide records that were trimmed unread.
-        None => return Err("the answer has no MillisBehindLatest".to_owned()),
-    };
-    let (records, bytes) = raw_records(output.records)?;
-    let children = children(output.child_shards);
-    let complete_to = at - Duration::from_millis(millis_behind_latest);
-    Ok(Reply { records, next_iterator, millis_behind_latest, children, bytes, complete_to, pushed: false })
-}
-
-/// The records, and how many bytes of payload and keys they are.
-pub(super) fn raw_records(given: Vec<types::Record>) -> Result<(Vec<RawRecord>, u64), String> {
-    let mut bytes = 0;
-    let mut records = Vec::with_capacity(given.len());
-    for record in given {
-        let record = raw(record)?;
-        bytes += (record.data.len() + record.partition_key.as_ref().map_or(0, String::len)) as u64;
-        records.push(record);
-    }
-    Ok((records, bytes))
-}
-
-/// The ids of the shards that took over.
-pub(super) fn children(given: Option<Vec<types::ChildShard>>) -> Vec<ShardId> {
-    given.unwrap_or_default().into_iter().map(|child| ShardId::new(child.shard_id)).collect()
-}
-
-fn raw(record: types::Record) -> Result<RawRecord, String> {
-    let sequence_number = record.sequence_number.parse();
-    Ok(RawRecord {
-        sequence_number: sequence_number
-            .map_err(|error: crate::model::sequence::NotASequenceNumber| error.to_string())?,
-        arrival: record.approximate_arrival_timestamp.as_ref().map(timestamp).unwrap_or_default(),
-        partition_key: record.partition_key.filter(|key| !key.is_empty()),
-        data: record.data.into_bytes(),
-    })
-}
-
-/// Whole milliseconds; the epoch for what the archive's form of a time cannot hold.
-fn timestamp(time: &DateTime) -> Timestamp {
-    // Kinesis writes milliseconds as a fraction of a second. Read as a binary number, that lies a little above
-    // or below what is meant, so rounding down would make a millisecond less of every second one.
-    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
-    let time = i64::try_from(millis).map_or(Timestamp::EPOCH, Timestamp::from_millis);
-    if (Timestamp::EPOCH..=Timestamp::LATEST).contains(&time) { time } else { Timestamp::EPOCH }
 }
 
 #[cfg(any(test, feature = "testing"))]

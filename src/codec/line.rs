@@ -75,7 +75,7 @@ impl Text {
 
     fn write_fields(&mut self, record: &ArchivedRecord<'_>) {
         let mut digits = itoa::Buffer::new();
-        self.put(record.sequence_number.as_str().as_bytes());
+        self.put(record.sequence_number.as_bytes());
         self.put(b"\"");
         if let Some(sub) = record.sub_sequence_number {
             self.put(b",\"sub_sequence_number\":");

@@ -16,4 +16,5 @@ pub mod rules;
 pub mod sealed;
 pub mod sequence;
 pub mod shard;
+pub mod text;
 pub mod timestamp;

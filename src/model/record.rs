@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::sequence::SequenceNumber;
+use super::text::Text;
 use super::timestamp::Timestamp;
 
 /// A record as Kinesis delivered it; its data may be a KPL aggregate.
@@ -14,7 +15,7 @@ pub struct RawRecord {
     /// whoever renders the record renders the same bytes.
     pub arrival: Timestamp,
     /// Absent where the stream distributes records by itself (`AUTO`).
-    pub partition_key: Option<String>,
+    pub partition_key: Option<Text>,
     /// The payload.
     pub data: Bytes,
 }

@@ -17,6 +17,7 @@ use crate::model::record::{ArchivedRecord, RawRecord};
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::HashKeyRange;
 use crate::model::timestamp::Timestamp;
+use crate::ports::{Reply, StreamError};
 
 mod producer;
 
@@ -32,7 +33,7 @@ fn hold_aggregate(data: &[u8]) {
     let record = RawRecord {
         sequence_number: number(1),
         arrival: Timestamp::from_millis(7),
-        partition_key: Some("outer".to_owned()),
+        partition_key: Some("outer".into()),
         data: Bytes::copy_from_slice(data),
     };
     let mut lines = Vec::new();
@@ -59,7 +60,10 @@ fn hold_aggregate(data: &[u8]) {
 /// The decoder of replies: `data` as an answer of the service, good or bad, and as what an answer is made of.
 pub fn reply(canned: &Canned, data: &[u8]) {
     let _ = canned.records(400, data);
-    if let Ok(reply) = canned.records(200, data) {
+    let read = canned.records(200, data);
+    let told = |read: &Result<Reply, StreamError>| read.clone().map_err(|error| (error.kind, error.message));
+    assert_eq!(told(&read), told(&canned.parsed(200, data)), "the SDK's parser reads the answer otherwise");
+    if let Ok(reply) = read {
         if let Some(payloads) = payloads(data) {
             let read: Vec<&[u8]> = reply.records.iter().map(|record| &record.data[..]).collect();
             assert_eq!(read, payloads, "another reader of JSON sees other payloads");
@@ -68,7 +72,9 @@ pub fn reply(canned: &Canned, data: &[u8]) {
         hold_records(&lines);
     }
     let (body, records) = answer_of(data);
+    let unusual = canned.unusual();
     let reply = canned.records(200, &body).expect("a valid answer");
+    assert_eq!(canned.unusual(), unusual, "our decoder reads a plain answer");
     assert_eq!(reply.records, records);
     assert_eq!(reply.next_iterator.as_deref(), Some("next"));
 }
@@ -92,7 +98,7 @@ fn answer_of(mut data: &[u8]) -> (Vec<u8>, Vec<RawRecord>) {
         records.push(RawRecord {
             sequence_number: number(records.len() as u64 + 1),
             arrival: Timestamp::from_millis(millis),
-            partition_key: (!key.is_empty()).then_some(key),
+            partition_key: (!key.is_empty()).then(|| key.into()),
             data: Bytes::copy_from_slice(payload),
         });
         data = rest;
@@ -104,7 +110,7 @@ fn answer_of(mut data: &[u8]) -> (Vec<u8>, Vec<RawRecord>) {
             "Data": STANDARD.encode_to_string(&record.data),
         });
         if let Some(key) = &record.partition_key {
-            listed["PartitionKey"] = key.as_str().into();
+            listed["PartitionKey"] = (**key).into();
         }
         listed
     };

@@ -169,6 +169,7 @@ impl MemoryStream {
         let Some(log) = state.shards.get_mut(shard).filter(|log| !log.shard.closed) else { return };
         let arrival = written - Duration::from_millis(back);
         self.world.note(|| format!("written {shard} {number} arrival {arrival}"));
+        let partition_key = partition_key.map(Into::into);
         let record = RawRecord { sequence_number: number, arrival, partition_key, data };
         log.records.push(Logged { record, written });
     }

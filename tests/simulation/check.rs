@@ -129,7 +129,7 @@ fn is_as_written(shard: &ShardHistory, line: &reader::Line) -> Result<(), String
     let record = &shard.records[at].record;
     ensure!(
         record.arrival == line.arrival
-            && record.partition_key == line.partition_key
+            && record.partition_key.as_deref() == line.partition_key.as_deref()
             && record.data[..] == line.data[..],
         "{number} was written as {record:?} and archived as {line:?}"
     );

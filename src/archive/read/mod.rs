@@ -117,9 +117,9 @@ pub enum ReadFailure {
         /// What is wrong with it.
         reason: String,
     },
-    /// Only payloads lie in the object, and records with some partition key were asked for.
+    /// Only payloads lie in the object, and partition keys were asked for.
     #[error(
-        "{key} holds payloads alone (format = \"payload\"), without partition keys: read it without --partition-key"
+        "{key} holds payloads alone (format = \"payload\"): its records have no partition keys to be found or put by"
     )]
     NoKeys {
         /// The key of the object.

@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 use super::{KinesisStream, StreamName};
@@ -52,8 +53,24 @@ impl Canned {
 
     /// What the adapter makes of an answer.
     pub fn records(&self, status: u16, body: &[u8]) -> Result<Reply, StreamError> {
-        *self.answer.0.lock().unwrap_or_else(PoisonError::into_inner) = (status, body.to_vec());
+        self.answer_with(status, body);
         self.stream.records(&self.shard, "iterator", &self.stop).map(|served| served.value)
+    }
+
+    /// The same, as the SDK's own parser reads it.
+    pub fn parsed(&self, status: u16, body: &[u8]) -> Result<Reply, StreamError> {
+        self.answer_with(status, body);
+        self.stream.read("iterator", &self.stop, None).map(|served| served.value)
+    }
+
+    /// How many answers our decoder did not know so far.
+    pub fn unusual(&self) -> u64 {
+        self.stream.unusual.get()
+    }
+
+    fn answer_with(&self, status: u16, body: &[u8]) {
+        let body = Bytes::copy_from_slice(body);
+        *self.answer.0.lock().unwrap_or_else(PoisonError::into_inner) = (status, body);
     }
 }
 
@@ -72,7 +89,7 @@ impl Clock for Epoch {
 
 /// Status and body of the next answer, in the place of a connection.
 #[derive(Clone, Default)]
-struct Answer(Arc<Mutex<(u16, Vec<u8>)>>);
+struct Answer(Arc<Mutex<(u16, Bytes)>>);
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

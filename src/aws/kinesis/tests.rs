@@ -1,8 +1,11 @@
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ChildShard, Record, SequenceNumberRange};
 use aws_smithy_types::Blob;
 
+use super::reply::raw;
 use super::*;
 use crate::aws::scripted::{Answer, Scripted};
+use crate::model::timestamp::Timestamp;
 
 fn shard(range: (&str, &str), ending: Option<&str>) -> types::Shard {
     let keys = types::HashKeyRange::builder().starting_hash_key(range.0).ending_hash_key(range.1);
@@ -27,6 +30,10 @@ fn a_listed_shard_has_its_range_and_parents() {
     assert!(listed(shard(whole, Some("9"))).unwrap().closed);
     let wrong = listed(shard(("0", "340282366920938463463374607431768211456"), None)).unwrap_err();
     assert!(wrong.contains("is not a hash key"), "{wrong}");
+}
+
+fn reply(output: GetRecordsOutput, at: Timestamp) -> Result<Reply, String> {
+    parsed(output).and_then(|(decoded, children)| reply_of(decoded, children, at))
 }
 
 fn record(key: &str, arrival: Option<DateTime>) -> Record {

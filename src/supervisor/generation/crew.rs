@@ -123,8 +123,10 @@ impl Generation<'_> {
             layout: self.settings.layout,
             rules: self.settings.rules,
         };
-        let (shared, random) = (Arc::clone(&self.shared), self.random.fork());
-        HourThread::start(|stop| HourTeller::new(ports, settings, shared, stop, random))
+        let (shared, mut random) = (Arc::clone(&self.shared), self.random.fork());
+        HourThread::start(move |stop| {
+            HourTeller::new(ports.clone(), settings.clone(), Arc::clone(&shared), stop, random.fork())
+        })
     }
 
     fn start(&mut self, start: Start, delay: Duration, now: Duration) -> io::Result<()> {

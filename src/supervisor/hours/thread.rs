@@ -1,11 +1,16 @@
 //! The thread that tells the hours; it is stopped and joined when dropped.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::HourTeller;
 use crate::shard::setup::Next;
 use crate::stop::{Stop, StopReason};
+
+/// A pause before a teller takes the place of one that panicked.
+const ANEW: Duration = Duration::from_secs(60);
 
 pub(in crate::supervisor) struct HourThread {
     stop: Stop,
@@ -13,23 +18,36 @@ pub(in crate::supervisor) struct HourThread {
 }
 
 impl HourThread {
-    /// `make` is given the token that ends the thread.
-    pub(in crate::supervisor) fn start(make: impl FnOnce(Stop) -> HourTeller) -> io::Result<Self> {
+    /// `make` is given the token that ends the thread; it is asked again if a teller panics.
+    pub(in crate::supervisor) fn start(
+        mut make: impl FnMut(Stop) -> HourTeller + Send + 'static,
+    ) -> io::Result<Self> {
         let stop = Stop::new();
-        let mut teller = make(stop.clone());
         let own = stop.clone();
         let handle = thread::Builder::new().name("hours".to_owned()).spawn(move || {
-            loop {
-                let seen = own.seen();
-                if own.reason().is_some() {
-                    return;
-                }
-                if let Next::Wait(time) = teller.step() {
-                    own.wait(seen, time);
+            while own.reason().is_none() {
+                let teller = make(own.clone());
+                // A teller that is gone leaves nothing half done: the next goes on from the bucket.
+                if catch_unwind(AssertUnwindSafe(|| tell(teller, &own))).is_err() {
+                    tracing::error!("telling the hours panicked; it begins anew");
+                    own.wait(own.seen(), ANEW);
                 }
             }
         })?;
         Ok(Self { stop, handle: Some(handle) })
+    }
+}
+
+/// Tells hours until it is stopped.
+fn tell(mut teller: HourTeller, stop: &Stop) {
+    loop {
+        let seen = stop.seen();
+        if stop.reason().is_some() {
+            return;
+        }
+        if let Next::Wait(time) = teller.step() {
+            stop.wait(seen, time);
+        }
     }
 }
 
