@@ -30,7 +30,7 @@ impl Canned {
                 shards.entry(shard.clone()).or_default().push(RawRecord {
                     sequence_number: archived.sequence_number.clone(),
                     arrival: archived.arrival,
-                    partition_key: archived.partition_key.map(str::to_owned),
+                    partition_key: archived.partition_key.map(|key| key.to_owned().into()),
                     data: archived.data.to_vec().into(),
                 });
             }

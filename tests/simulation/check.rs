@@ -338,7 +338,7 @@ impl Checked<'_> {
         let as_line = |record: &kinesis_keeper::model::record::RawRecord| reader::Line {
             number: record.sequence_number.clone(),
             arrival: record.arrival,
-            partition_key: record.partition_key.clone(),
+            partition_key: record.partition_key.as_deref().map(str::to_owned),
             data: record.data.to_vec(),
         };
         of_it.map(as_line).collect()
