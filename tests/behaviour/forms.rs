@@ -157,7 +157,7 @@ fn a_read_of_payloads_by_key_is_refused_and_by_time_gives_whole_objects() {
     keeper.stop();
     let by_key = run(&setting, "read", &["--partition-key", "key-7"]);
     assert_eq!(by_key.status.code(), Some(1));
-    assert!(text(&by_key.stderr).contains("read it without --partition-key"), "{}", text(&by_key.stderr));
+    assert!(text(&by_key.stderr).contains("have no partition keys"), "{}", text(&by_key.stderr));
     let lines = run(&setting, "read", &[]).stdout;
     let lines: Vec<serde_json::Value> = lines
         .split_inclusive(|byte| *byte == b'\n')
