@@ -12,12 +12,13 @@
     reason = "a benchmark"
 )]
 
+mod python;
 mod sink;
 
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ impl Drop for Sink {
 
 fn compare() -> Outcome<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-put");
-    let python = python(&folder)?;
+    let python = python::installed()?;
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/put");
     let contenders = [
         ("kinesis-keeper", std::env::current_exe()?, None),
@@ -144,25 +145,6 @@ fn data(bytes: usize, count: usize) -> String {
         text.push_str("\"}\n");
     }
     text
-}
-
-/// A Python with the two packages, installed once from the pinned list.
-fn python(folder: &Path) -> Outcome<PathBuf> {
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/put/requirements.txt");
-    let (program, ok) = (folder.join("venv/bin/python"), folder.join("ok"));
-    let wanted = fs::read_to_string(&list)?;
-    if fs::read_to_string(&ok).is_ok_and(|found| found == wanted) {
-        return Ok(program);
-    }
-    fs::create_dir_all(folder)?;
-    let done = |command: &mut Command| -> Outcome<()> {
-        if command.status()?.success() { Ok(()) } else { Err(format!("{command:?} failed").into()) }
-    };
-    done(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
-    let flags = ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r"];
-    done(Command::new(&program).args(flags).arg(list))?;
-    fs::write(ok, wanted)?;
-    Ok(program)
 }
 
 /// Our own run, in a process of its own.
