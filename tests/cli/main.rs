@@ -99,7 +99,7 @@ fn a_bad_file_is_exit_code_2_with_every_line_key_and_nearest_key() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clickstream.toml");
     let file = file.to_str().unwrap();
-    let text = "[stream]\nname = \"clickstream\"\n[archive]\nbucket = \"my-archive\"\nformat = \"payload\"\n\
+    let text = "[stream]\nname = \"clickstream\"\n[archive]\nbucket = \"my-archive\"\nformat = \"tape\"\n\
                 [batch]\nmax_agee = \"5m\"\nmax_bytes = \"1 KiB\"\n";
     std::fs::write(file, text).unwrap();
     let output = keeper(&["run", file]);
@@ -107,7 +107,7 @@ fn a_bad_file_is_exit_code_2_with_every_line_key_and_nearest_key() {
     assert_eq!(
         stderr(&output),
         format!(
-            "kinesis-keeper: {file}:5: [archive] format = \"payload\" is not available in this version\n\
+            "kinesis-keeper: {file}:5: [archive] format = \"tape\" is not one of the choices; allowed: envelope, payload\n\
              kinesis-keeper: {file}:7: [batch] max_agee is not a known key; did you mean max_age?\n\
              kinesis-keeper: {file}:8: [batch] max_bytes = \"1 KiB\" is out of range; allowed: 64 KiB to 4 GiB\n"
         )
