@@ -45,6 +45,8 @@ complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l shard -d 'This shard alone, such as shardId-000000000000' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l dir -d 'A copy of the archive in this folder, in place of the bucket; keys are paths below it' -r -F
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l at-once -d 'Objects that are read at the same time' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l against-stream -d 'Also read what the stream still holds of the range, and hold the archive against it'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l repair -d 'Put back what is missing or damaged, if it is proved to be the same: from earlier versions in the bucket, from the copies on this disk, from the stream'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -l json -d 'The report as JSON'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand read" -l from -d 'From this time on: RFC 3339, a date (UTC), or an age such as 2h' -r
