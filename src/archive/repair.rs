@@ -2,7 +2,7 @@
 //! is the same; what can only be approximated goes under `_repaired/`.
 //!
 //! Owns what is tried, in which order, and what is told of it. Never a new serial, never a guess: a
-//! candidate that is not proved is not put. Where it may come from is in [`candidates`].
+//! candidate that is not proved is not put. Where it may come from is `candidates`' to know.
 
 use serde::Serialize;
 
