@@ -16,7 +16,7 @@ use rows::{Row, read_rows};
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
-use crate::model::hour::{HourManifest, HourObject, HourShard, HourTotals, HoursStart, to_bytes};
+use crate::model::hour::{HourEntry, HourManifest, HourObject, HourShard, HourTotals, HoursStart, to_bytes};
 use crate::model::key::Layout;
 use crate::model::ledger::FORMAT_VERSION;
 use crate::model::timestamp::{Hour, Timestamp};
@@ -362,7 +362,7 @@ fn sums_up(shard: &HourShard) -> bool {
     let with_records = || shard.entries.iter().filter(|entry| entry.object != HourObject::Void);
     let first = with_records().next().map(|entry| &entry.first_sequence_number);
     let last = with_records().next_back().map(|entry| &entry.last_sequence_number);
-    shard.records == with_records().map(|entry| entry.records).sum::<u64>()
+    shard.records == with_records().map(HourEntry::all_records).sum::<u64>()
         && shard.first_sequence_number.as_ref() == first
         && shard.last_sequence_number.as_ref() == last
         && (shard.ended || shard.children.is_empty())

@@ -157,6 +157,13 @@ pub struct HourEntry {
     pub last_sequence_number: SequenceNumber,
 }
 
+impl HourEntry {
+    /// Its records, those of its side object among them.
+    pub fn all_records(&self) -> u64 {
+        self.records + self.side.as_ref().map_or(0, |side| side.records)
+    }
+}
+
 /// A gap of the hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HourGap {
@@ -193,7 +200,7 @@ impl HourShard {
     /// Adds a batch, after those before it.
     pub fn add(&mut self, entry: HourEntry) {
         if entry.object != HourObject::Void {
-            self.records += entry.records + entry.side.as_ref().map_or(0, |side| side.records);
+            self.records += entry.all_records();
             self.first_sequence_number.get_or_insert_with(|| entry.first_sequence_number.clone());
             self.last_sequence_number = Some(entry.last_sequence_number.clone());
         }
