@@ -359,7 +359,7 @@ fn of_shard<'a>(manifest: &'a HourManifest, shard: &HourShard) -> Option<&'a Hou
 
 /// Whether its sums and ends are those of its entries.
 fn sums_up(shard: &HourShard) -> bool {
-    let with_records = || shard.entries.iter().filter(|entry| entry.object != HourObject::Void);
+    let with_records = || shard.entries.iter().filter(|entry| entry.holds_records());
     let first = with_records().next().map(|entry| &entry.first_sequence_number);
     let last = with_records().next_back().map(|entry| &entry.last_sequence_number);
     shard.records == with_records().map(HourEntry::all_records).sum::<u64>()

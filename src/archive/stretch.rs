@@ -375,7 +375,7 @@ impl<'a> Walk<'a> {
         let newest = self.ledger.serials.last() == Some(&read.entry.serial);
         if newest && age < self.terms.on_its_way {
             self.walked.tally.pending += 1;
-        } else if self.terms.expiry.is_some_and(|expiry| age >= expiry) {
+        } else if self.terms.expiry.is_some_and(|expiry| age + WHOLE_SECONDS >= expiry) {
             self.walked.tally.expired += 1;
         } else {
             let told = format!("entry {} claims it, with {} records", read.entry.serial, batch.records);
@@ -383,6 +383,9 @@ impl<'a> Walk<'a> {
         }
     }
 }
+
+/// The service's time is cut to whole seconds, what the bucket deletes by is not.
+const WHOLE_SECONDS: Duration = Duration::from_secs(1);
 
 /// So often an object is read again when the connection breaks.
 pub(super) const READ_TRIES: u32 = 3;

@@ -76,6 +76,8 @@ pub struct HourTotals {
     pub voids: u64,
     /// Entries whose object had expired when the hour was told.
     pub expired: u64,
+    /// Entries whose object never came, and never will.
+    pub missing: u64,
     /// Recorded gaps.
     pub gaps: u64,
 }
@@ -125,6 +127,8 @@ pub enum HourObject {
     Void,
     /// It was there, and its lifetime was over when the hour was told.
     Expired,
+    /// It never came: the stream was deleted since, and its writer has not been seen again.
+    Missing,
 }
 
 /// A batch of the hour.
@@ -158,6 +162,11 @@ pub struct HourEntry {
 }
 
 impl HourEntry {
+    /// Whether its records are, or were, in the archive.
+    pub fn holds_records(&self) -> bool {
+        matches!(self.object, HourObject::Archived | HourObject::Expired)
+    }
+
     /// Its records, those of its side object among them.
     pub fn all_records(&self) -> u64 {
         self.records + self.side.as_ref().map_or(0, |side| side.records)
@@ -199,7 +208,7 @@ impl HourShard {
 
     /// Adds a batch, after those before it.
     pub fn add(&mut self, entry: HourEntry) {
-        if entry.object != HourObject::Void {
+        if entry.holds_records() {
             self.records += entry.all_records();
             self.first_sequence_number.get_or_insert_with(|| entry.first_sequence_number.clone());
             self.last_sequence_number = Some(entry.last_sequence_number.clone());
@@ -224,6 +233,7 @@ impl HourTotals {
                     }
                     HourObject::Void => totals.voids += 1,
                     HourObject::Expired => totals.expired += 1,
+                    HourObject::Missing => totals.missing += 1,
                 }
             }
         }
@@ -313,6 +323,7 @@ mod tests {
             content_size: 300,
             voids: 1,
             expired: 1,
+            missing: 0,
             gaps: 0,
         };
         assert_eq!(totals, expected);

@@ -44,13 +44,33 @@ pub(super) type Seen = HashMap<String, Lying>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing(pub(super) String);
 
-/// Looks at the objects of the hour that were not seen yet; the first that is not there. `expired_before`:
-/// what was put before has been deleted by the bucket.
+/// When an object that is not there is waited for no longer.
+pub(super) struct Patience {
+    /// What was put before this has been deleted by the bucket.
+    pub(super) expired_before: Option<Timestamp>,
+    /// Of streams created before this one nothing can be read again: only the writer can still put it.
+    pub(super) stream_created: Timestamp,
+    /// Writers of entries that are older than this have not come back.
+    pub(super) given_up_before: Timestamp,
+}
+
+impl Patience {
+    /// What is told of an object that is not there; `None`: it is waited for.
+    fn over(&self, created: Timestamp, written_at: Timestamp) -> Option<HourObject> {
+        if self.expired_before.is_some_and(|before| written_at < before) {
+            return Some(HourObject::Expired);
+        }
+        let earlier = created.as_seconds() < self.stream_created.as_seconds();
+        (earlier && written_at < self.given_up_before).then_some(HourObject::Missing)
+    }
+}
+
+/// Looks at the objects of the hour that were not seen yet; the first that is not there.
 pub(super) fn look_at_objects(
     store: &dyn ObjectStore,
     books: &Books,
     hour: Hour,
-    expired_before: Option<Timestamp>,
+    patience: &Patience,
     seen: &mut Seen,
     stop: &Stop,
 ) -> Result<Option<Missing>, StoreError> {
@@ -62,10 +82,10 @@ pub(super) fn look_at_objects(
             }
             let lying = match look_at(store, batch, stop)? {
                 Some(lying) => lying,
-                None if expired_before.is_some_and(|before| stored.entry.written_at < before) => {
-                    Lying { object: HourObject::Expired, sha256: String::new(), size: 0 }
-                }
-                None => return Ok(Some(Missing(batch.key.clone()))),
+                None => match patience.over(book.created, stored.entry.written_at) {
+                    Some(object) => Lying { object, sha256: String::new(), size: 0 },
+                    None => return Ok(Some(Missing(batch.key.clone()))),
+                },
             };
             seen.insert(batch.key.clone(), lying);
         }

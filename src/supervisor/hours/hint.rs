@@ -20,7 +20,7 @@ pub(super) struct Hint {
     version: u32,
     /// The manifest's key.
     pub(super) key: String,
-    /// Hex SHA-256 of its bytes.
+    /// Hex SHA-256 of its bytes; empty before the first put of this disk: that one is still to be announced.
     pub(super) sha256: String,
     /// Ledgers that have their end, all of it told: they need not be looked at again.
     pub(super) finished: BTreeSet<String>,
