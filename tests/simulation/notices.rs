@@ -29,7 +29,17 @@ pub fn check(driver: &Driver, archive: &Archive, checked: &Checked<'_>) -> Resul
         by_keeper.push(notices);
     }
     for lain in checked.ledger.iter().skip(1) {
-        if heard.contains(&lain.serial) || lain.batch().is_some_and(|batch| never_seen(archive, batch)) {
+        // A put that landed when the bucket had long since deleted what was put with it: by then its
+        // entry counted as one whose object has expired.
+        let landed_late = |batch| {
+            let object = archive.object_of(batch);
+            driver
+                .bucket
+                .lifecycle
+                .is_some_and(|life| object.is_some_and(|object| object.at >= lain.at + life))
+        };
+        let excused = |batch| never_seen(archive, batch) || landed_late(batch);
+        if heard.contains(&lain.serial) || lain.batch().is_some_and(excused) {
             continue;
         }
         for (keeper, notices) in driver.keepers.iter().zip(&by_keeper) {
