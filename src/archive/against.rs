@@ -3,6 +3,7 @@
 //!
 //! Owns the comparison. That objects are what their entries claim is `verify`'s to prove.
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use serde::Serialize;
@@ -58,23 +59,35 @@ pub enum CompareError {
     Stream(#[from] StreamError),
 }
 
-/// Compares the selected part of every shard that the stream still lists, each on a thread.
+/// Compares the selected part of every shard that has a ledger, so many shards at once: each holds a
+/// reply and a batch.
 pub fn compare(
     archive: &Archive,
     selection: &Selection,
     stream: &dyn Stream,
+    at_once: usize,
     stop: &Stop,
 ) -> Result<(Compared, Vec<Fault>), CompareError> {
     let created = stream.describe(stop)?.value.identity.created;
     let (ledgers, _) = archive.ledgers(selection, stop)?;
     let mut told: (Compared, Vec<Fault>) = Default::default();
     let of_stream = |ledger: &&LedgerAt| ledger.created == created.as_seconds();
-    let results: Vec<Result<_, CompareError>> = thread::scope(|scope| {
-        let run = |ledger| scope.spawn(move || Shard::compare(archive, ledger, selection, stream, stop));
-        let threads: Vec<_> = ledgers.iter().filter(of_stream).map(run).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    let left = Mutex::new(ledgers.iter().filter(of_stream));
+    let results: Mutex<Vec<Result<_, CompareError>>> = Mutex::default();
+    // A panic of one ends the scope with it: nothing is called the same that was not compared.
+    thread::scope(|scope| {
+        for _ in 0..at_once.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(ledger) = next else { return };
+                    let result = Shard::compare(archive, ledger, selection, stream, stop);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                }
+            });
+        }
     });
-    for result in results {
+    for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
         let (compared, mut faults) = result?;
         told.0.add(&compared);
         told.1.append(&mut faults);

@@ -315,7 +315,8 @@ impl Mender<'_> {
     fn void(&self, claim: &Claim) -> Result<Repair, StoreError> {
         let bytes = void::of(&claim.batch);
         let key = &claim.batch.key;
-        let attributes = void_attributes(claim, bytes);
+        let mut attributes = attributes(claim, &void::content(&claim.batch), Some(claim.entry.serial));
+        attributes.metadata.push((metadata::VOID, "1".to_owned()));
         self.put(key, bytes, &attributes, "the gap that follows: it is a void", &|| {
             Ok(self.tools.store.head(key, self.stop)?.is_some_and(|head| head.is_void()))
         })
@@ -338,25 +339,6 @@ fn attributes(claim: &Claim, content: &Content, serial: Option<u64>) -> Attribut
         metadata: metadata::of(&source(claim, serial), content),
         data: true,
     }
-}
-
-fn void_attributes(claim: &Claim, bytes: &[u8]) -> Attributes {
-    let batch = &claim.batch;
-    let sha256 = crate::codec::hash::sha256_hex(bytes);
-    let content = Content {
-        first_sequence_number: batch.first_sequence_number.clone(),
-        last_sequence_number: batch.last_sequence_number.clone(),
-        records: 0,
-        first_arrival: batch.first_arrival,
-        last_arrival: batch.last_arrival,
-        content_size: 0,
-        content_sha256: crate::codec::hash::sha256_hex(b""),
-        size: bytes.len() as u64,
-        sha256: sha256.clone(),
-    };
-    let mut metadata = metadata::of(&source(claim, Some(claim.entry.serial)), &content);
-    metadata.push((metadata::VOID, "1".to_owned()));
-    Attributes { content_type: batch.compression.media_type(), sha256, metadata, data: true }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Owns their bytes and their length. What marks one in its metadata is `model::metadata`'s; when one is put is `shard`'s to decide.
 
-use crate::model::batch::Compression;
+use super::hash::sha256_hex;
+use crate::model::batch::{Compression, Content};
 use crate::model::ledger::BatchBody;
 
 /// A gzip file that holds nothing.
@@ -21,6 +22,22 @@ pub const fn packed(compression: Compression) -> &'static [u8] {
 /// The void that takes the place of this batch's object.
 pub const fn of(batch: &BatchBody) -> &'static [u8] {
     packed(batch.compression)
+}
+
+/// What a void says of itself: the place of the batch that it stands for, and no record.
+pub fn content(batch: &BatchBody) -> Content {
+    let bytes = of(batch);
+    Content {
+        first_sequence_number: batch.first_sequence_number.clone(),
+        last_sequence_number: batch.last_sequence_number.clone(),
+        records: 0,
+        first_arrival: batch.first_arrival,
+        last_arrival: batch.last_arrival,
+        content_size: 0,
+        content_sha256: sha256_hex(b""),
+        size: bytes.len() as u64,
+        sha256: sha256_hex(bytes),
+    }
 }
 
 /// Whether an object of this length, of which no metadata exist (in a copied folder), is a void: no

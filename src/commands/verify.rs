@@ -93,7 +93,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
 
 /// Holds the archive against the stream; what is found joins the report.
 fn against_stream(opened: &Opened, aws: &Aws, options: &Options, report: &mut Report) -> Result<(), Failure> {
-    let compared = compare(&opened.archive, &options.selection, &aws.stream, &opened.stop);
+    let compared = compare(&opened.archive, &options.selection, &aws.stream, options.at_once, &opened.stop);
     match compared {
         Ok((compared, mut faults)) => {
             report.against_stream = Some(compared);

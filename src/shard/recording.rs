@@ -5,7 +5,6 @@ use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
 use crate::codec::Renderer;
-use crate::codec::hash::sha256_hex;
 use crate::codec::reader::recut;
 use crate::codec::void;
 use crate::model::batch::{Content, Form, SealReason};
@@ -322,21 +321,9 @@ impl ShardWorker {
     }
 
     pub(super) fn void_attributes(&self, settling: &Settling, batch: &BatchBody) -> Attributes {
-        let sha256 = sha256_hex(void::of(batch));
-        let content = Content {
-            first_sequence_number: batch.first_sequence_number.clone(),
-            last_sequence_number: batch.last_sequence_number.clone(),
-            records: 0,
-            first_arrival: batch.first_arrival,
-            last_arrival: batch.last_arrival,
-            content_size: 0,
-            content_sha256: sha256_hex(b""),
-            size: void::of(batch).len() as u64,
-            sha256: sha256.clone(),
-        };
-        let mut metadata = self.metadata(&content, Some(settling.serial()));
-        metadata.push((metadata::VOID, "1".to_owned()));
-        Attributes { content_type: batch.compression.media_type(), sha256, metadata, data: true }
+        let mut attributes = self.object_attributes(settling, batch, &void::content(batch));
+        attributes.metadata.push((metadata::VOID, "1".to_owned()));
+        attributes
     }
 
     fn metadata(&self, content: &Content, serial: Option<u64>) -> Vec<(&'static str, String)> {

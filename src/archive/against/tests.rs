@@ -13,7 +13,7 @@ const PARENT: &str = "shardId-000000000000";
 fn held(shelf: &Arc<Shelf>, stream: &Canned, selection: &Selection) -> (Compared, Vec<Fault>) {
     let store: Arc<dyn ObjectStore> = Arc::clone(shelf) as Arc<dyn ObjectStore>;
     let archive = Archive { store, keys: keys(), has_metadata: true };
-    compare(&archive, selection, stream, &Stop::new()).unwrap()
+    compare(&archive, selection, stream, 2, &Stop::new()).unwrap()
 }
 
 fn kinds(faults: &[Fault]) -> Vec<FaultKind> {
@@ -128,6 +128,6 @@ fn a_stream_that_cannot_be_read_is_an_error() {
     let store: Arc<dyn ObjectStore> = Arc::clone(&shelf) as Arc<dyn ObjectStore>;
     let archive = Archive { store, keys: keys(), has_metadata: true };
     let deaf = Deaf(Canned::of(&shelf));
-    let error = compare(&archive, &Selection::default(), &deaf, &Stop::new()).unwrap_err();
+    let error = compare(&archive, &Selection::default(), &deaf, 2, &Stop::new()).unwrap_err();
     assert!(error.to_string().contains("GetRecords failed: denied"), "{error}");
 }

@@ -6,6 +6,8 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use bytes::Bytes;
+
 use super::{Claim, Mender, against};
 use crate::archive::held::Held;
 use crate::archive::object::{Examined, against_entry, examine};
@@ -31,9 +33,9 @@ pub(super) type Found = Result<Vec<Candidate>, String>;
 /// Bytes that may be the object.
 pub(super) enum Candidate {
     /// They are.
-    Proved { bytes: Vec<u8>, content: Box<Content> },
+    Proved { bytes: Bytes, content: Box<Content> },
     /// They are not, and why; what is worth keeping of them.
-    Other { why: String, rest: Option<(Vec<u8>, Box<Content>)> },
+    Other { why: String, rest: Option<(Bytes, Box<Content>)> },
 }
 
 /// Where to look for the object of a claim.
@@ -83,13 +85,13 @@ impl Candidates<'_> {
         let batch = &self.claim.batch;
         let Some(stream) = self.mender.tools.stream else { return Ok(Vec::new()) };
         let Some(spooled) = self.records(stream)? else { return Ok(Vec::new()) };
-        let lines = spooled.parts.concat();
+        let lines = Bytes::from(spooled.parts.concat());
         let own = self.mender.tools.level;
         let others = LEVELS.filter(|level| *level != own);
         // The same lines, compressed as they were then.
         for level in std::iter::once(own).chain(others) {
             let mut renderer = Renderer::new(batch.form(), level);
-            recut(lines.as_slice(), |_| true, &mut renderer).map_err(|error| error.to_string())?;
+            recut(lines.as_ref(), |_| true, &mut renderer).map_err(|error| error.to_string())?;
             let Some(finished) = renderer.finish() else { break };
             if !batch.is(&finished.content, finished.side.as_ref().map(|side| &side.content)) {
                 let why = format!(
@@ -104,7 +106,10 @@ impl Candidates<'_> {
                 Some(_) | None => (finished.content, finished.parts),
             };
             if self.claim.sha256.as_ref().is_none_or(|sha256| *sha256 == content.sha256) {
-                return Ok(vec![Candidate::Proved { bytes: parts.concat(), content: Box::new(content) }]);
+                return Ok(vec![Candidate::Proved {
+                    bytes: parts.concat().into(),
+                    content: Box::new(content),
+                }]);
             }
         }
         let why = "its lines are right, but no level gives the bytes that were archived".to_owned();
@@ -158,6 +163,7 @@ impl Candidates<'_> {
         let most = lines + lines / 16 + (1 << 20);
         let mut whole = Vec::new();
         bytes.take(most).read_to_end(&mut whole).map_err(|error| error.to_string())?;
+        let whole = Bytes::from(whole);
         let bytes = Box::new(Cursor::new(whole.clone()));
         let content = match self.examined(bytes) {
             Ok(content) => content,

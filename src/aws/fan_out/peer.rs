@@ -310,9 +310,10 @@ fn serve(connection: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()>
     let answer = once.or_else(|| state.answers.get(operation.as_str()).cloned());
     let mut out = connection;
     let Some((status, answer)) = answer else {
+        // The test ends the connection with the subscription: the client must not ask the next over it.
         let head = format!(
             "HTTP/1.1 200 OK\r\ndate: {DATE}\r\ncontent-type: application/vnd.amazon.eventstream\r\n\
-             transfer-encoding: chunked\r\n\r\n"
+             transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         );
         out.write_all(head.as_bytes()).ok()?;
         let pipe = Pipe(connection.try_clone().ok()?);
