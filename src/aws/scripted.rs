@@ -129,6 +129,14 @@ impl Disk for Folder {
         unasked()
     }
 
+    fn write_at(&self, _path: &Path, _at: u64, _parts: &[&[u8]]) -> io::Result<()> {
+        unasked()
+    }
+
+    fn persist(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        unasked()
+    }
+
     fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
         unasked()
     }

@@ -17,6 +17,8 @@ const RUN: usize = 16;
 const LONGEST_ESCAPE: usize = 6;
 /// The first room that is made, so that small batches do not grow byte by byte.
 const FIRST_ROOM: usize = 32 << 10;
+/// Room doubles up to this step and then grows by it: a thousand open batches have little room to spare.
+const STEP: usize = 128 << 10;
 
 /// Pending text. The bytes behind `len` are room that was zeroed once: writing into it is cheaper than
 /// appending to a vector, and needs no unsafe code.
@@ -49,6 +51,15 @@ impl Text {
         self.len = 0;
         if self.bytes.capacity() > keep {
             self.bytes = Vec::new();
+        }
+    }
+
+    /// Gives back room beyond the next step.
+    pub(super) fn give_back_room(&mut self) {
+        let room = (self.len + FIRST_ROOM).next_multiple_of(FIRST_ROOM);
+        if self.bytes.len() > room + STEP {
+            self.bytes.truncate(room);
+            self.bytes.shrink_to_fit();
         }
     }
 
@@ -155,7 +166,7 @@ impl Text {
     fn make_room(&mut self, more: usize) {
         let need = self.len + more;
         if need > self.bytes.len() {
-            let room = need.max(2 * self.bytes.len()).max(FIRST_ROOM);
+            let room = need.max(self.bytes.len() + self.bytes.len().clamp(FIRST_ROOM, STEP));
             self.bytes.reserve_exact(room - self.bytes.len());
             self.bytes.resize(room, 0);
         }

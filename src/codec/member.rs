@@ -1,75 +1,59 @@
 //! Gzip members: one text in, one member out, the same bytes every time.
 //!
-//! Owns the compressor and what it needs while a batch is open. Does not decide where a member ends.
+//! Owns how a member is made. Does not decide where a member ends.
 
 use libdeflater::{CompressionLvl, Compressor};
+
+use super::packer::{make_room, shrink};
+use super::pool::Pool;
 
 /// The longest stored block of deflate, in bytes.
 const STORED: usize = 0xffff;
 
-/// Makes gzip members (RFC 1952; mtime 0, no name, system "unknown").
-#[derive(Default)]
-pub(super) struct GzipPacker {
-    level: CompressionLvl,
-    /// State and scratch, made when first needed: an idle shard holds neither.
-    open: Option<Open>,
-}
+/// Shared by all batches: an open one holds none while it only grows.
+static POOL: Pool<Open> = Pool::new();
 
 struct Open {
     compressor: Compressor,
     scratch: Vec<u8>,
 }
 
+/// Makes gzip members (RFC 1952; mtime 0, no name, system "unknown") at libdeflate's `level`, 1 to 12;
+/// others are brought into that range.
+#[derive(Clone, Copy)]
+pub(super) struct GzipPacker {
+    level: CompressionLvl,
+}
+
 impl GzipPacker {
-    /// A packer at libdeflate's `level`, 1 to 12; others are brought into that range.
     pub(super) fn new(level: u32) -> Self {
         let level = i32::try_from(level.clamp(1, 12)).unwrap_or(6);
-        Self { level: CompressionLvl::new(level).unwrap_or_default(), open: None }
+        Self { level: CompressionLvl::new(level).unwrap_or_default() }
     }
 
-    /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.scratch.capacity() + state_size(self.level))
-    }
-
-    /// Gives back all that it holds.
-    pub(super) fn clear(&mut self) {
-        self.open = None;
-    }
-
-    /// Gives back the scratch if it is larger than `keep` bytes.
-    pub(super) fn shrink(&mut self, keep: usize) {
-        if let Some(open) = &mut self.open
-            && open.scratch.capacity() > keep
-        {
-            open.scratch = Vec::new();
-        }
+    fn compressor(self) -> Compressor {
+        Compressor::new(self.level)
     }
 
     /// The member that holds `text`.
-    pub(super) fn pack(&mut self, text: &[u8]) -> Vec<u8> {
-        let level = self.level;
-        let open =
-            self.open.get_or_insert_with(|| Open { compressor: Compressor::new(level), scratch: Vec::new() });
-        let bound = open.compressor.gzip_compress_bound(text.len());
-        if open.scratch.len() < bound {
-            open.scratch.reserve_exact(bound - open.scratch.len());
-            open.scratch.resize(bound, 0);
-        }
-        match open.compressor.gzip_compress(text, &mut open.scratch) {
-            Ok(len) => open.scratch[..len].to_vec(),
-            // Cannot be with libdeflate's own bound; if it ever is, the text is kept all the same.
-            Err(libdeflater::CompressionError::InsufficientSpace) => stored(text),
-        }
+    pub(super) fn pack(self, text: &[u8]) -> Vec<u8> {
+        let make = || Open { compressor: self.compressor(), scratch: Vec::new() };
+        POOL.with(self.level.into(), make, |open| open.pack(text))
     }
 }
 
-/// What libdeflate 1.26 allocates for a compressor, in bytes: it does not say so itself.
-fn state_size(level: CompressionLvl) -> usize {
-    match i32::from(level) {
-        ..=1 => 200 << 10,
-        2..=9 => 660 << 10,
-        10.. => 9 << 20,
+impl Open {
+    fn pack(&mut self, text: &[u8]) -> Vec<u8> {
+        let bound = self.compressor.gzip_compress_bound(text.len());
+        make_room(&mut self.scratch, bound);
+        let packed = self.compressor.gzip_compress(text, &mut self.scratch);
+        let member = match packed {
+            Ok(len) => self.scratch[..len].to_vec(),
+            // Cannot be with libdeflate's own bound; if it ever is, the text is kept all the same.
+            Err(libdeflater::CompressionError::InsufficientSpace) => stored(text),
+        };
+        shrink(&mut self.scratch);
+        member
     }
 }
 
@@ -126,14 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_nothing_once_cleared() {
-        let mut packer = GzipPacker::new(6);
-        assert_eq!(packer.memory(), 0);
-        let _ = packer.pack(&[b'a'; 100_000]);
-        assert!(packer.memory() > 100_000);
-        packer.shrink(1000);
-        assert_eq!(packer.memory(), state_size(packer.level));
-        packer.clear();
-        assert_eq!(packer.memory(), 0);
+    fn a_member_is_the_same_whatever_was_packed_before() {
+        let text: Vec<u8> = (0..1_200_000_u32).map(|n| (n.wrapping_mul(n) / 977) as u8).collect();
+        for level in [1, 6, 12] {
+            let mut new = Open { compressor: GzipPacker::new(level).compressor(), scratch: Vec::new() };
+            let packed = new.pack(&text);
+            let mut used = Open { compressor: GzipPacker::new(level).compressor(), scratch: Vec::new() };
+            let _ = used.pack(&text[..700_000]);
+            let _ = used.pack(b"short\n");
+            assert_eq!(used.pack(&text), packed, "level {level}");
+            assert_eq!(GzipPacker::new(level).pack(&text), packed);
+            assert_eq!(unpack(&packed), text);
+        }
     }
 }

@@ -11,6 +11,7 @@ mod member;
 mod members;
 mod packer;
 mod parse;
+mod pool;
 pub mod reader;
 pub mod render;
 mod row;

@@ -6,118 +6,87 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::member::GzipPacker;
+use super::pool::Pool;
 use crate::model::batch::Compression;
 
 /// The longest block of a frame, in bytes.
 const BLOCK: usize = 128 << 10;
 
-/// Makes the parts of a file, each of which can be unpacked on its own.
+/// Scratch beyond this many bytes is given back after the huge text that needed it.
+const KEEP: usize = 4 << 20;
+
+/// Shared by all batches: an open one holds none while it only grows.
+static POOL: Pool<Open> = Pool::new();
+
+/// Makes the parts of a file, each of which can be unpacked on its own. Holds nothing itself.
+#[derive(Clone, Copy)]
 pub(super) enum Packer {
     Gzip(GzipPacker),
-    Zstd(ZstdPacker),
+    /// At libzstd's level.
+    Zstd(i32),
 }
 
 impl Packer {
+    /// At this level of its compressor; others are brought into its range.
     pub(super) fn new(compression: Compression, level: u32) -> Self {
         match compression {
             Compression::Gzip => Self::Gzip(GzipPacker::new(level)),
-            Compression::Zstd => Self::Zstd(ZstdPacker::new(level)),
-        }
-    }
-
-    /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
-        match self {
-            Self::Gzip(gzip) => gzip.memory(),
-            Self::Zstd(zstd) => zstd.memory(),
-        }
-    }
-
-    /// Gives back all that it holds.
-    pub(super) fn clear(&mut self) {
-        match self {
-            Self::Gzip(gzip) => gzip.clear(),
-            Self::Zstd(zstd) => zstd.open = None,
-        }
-    }
-
-    /// Gives back the scratch if it is larger than `keep` bytes.
-    pub(super) fn shrink(&mut self, keep: usize) {
-        match self {
-            Self::Gzip(gzip) => gzip.shrink(keep),
-            Self::Zstd(zstd) => zstd.shrink(keep),
+            Compression::Zstd => Self::Zstd(i32::try_from(level.clamp(1, 22)).unwrap_or(6)),
         }
     }
 
     /// The part that holds `text`.
-    pub(super) fn pack(&mut self, text: &[u8]) -> Vec<u8> {
+    pub(super) fn pack(self, text: &[u8]) -> Vec<u8> {
         match self {
             Self::Gzip(gzip) => gzip.pack(text),
-            Self::Zstd(zstd) => zstd.pack(text),
+            Self::Zstd(level) => POOL.with(level, Open::default, |open| open.pack(text, level)),
         }
+    }
+}
+
+/// Makes room in a scratch for so many bytes.
+pub(super) fn make_room(scratch: &mut Vec<u8>, bytes: usize) {
+    if scratch.len() < bytes {
+        scratch.reserve_exact(bytes - scratch.len());
+        scratch.resize(bytes, 0);
+    }
+}
+
+/// Gives a scratch back that a huge text needed.
+pub(super) fn shrink(scratch: &mut Vec<u8>) {
+    if scratch.capacity() > KEEP {
+        *scratch = Vec::new();
     }
 }
 
 /// Makes zstd frames (RFC 8878) with the length and the checksum of their content.
-pub(super) struct ZstdPacker {
-    level: i32,
-    /// State and scratch, made when first needed.
-    open: Option<Open>,
-}
-
+#[derive(Default)]
 struct Open {
-    compressor: Compressor<'static>,
+    /// Made when first needed.
+    compressor: Option<Compressor<'static>>,
     scratch: Vec<u8>,
 }
 
-impl ZstdPacker {
-    /// A packer at libzstd's `level`, 1 to 22; others are brought into that range.
-    fn new(level: u32) -> Self {
-        Self { level: i32::try_from(level.clamp(1, 22)).unwrap_or(6), open: None }
-    }
-
-    fn memory(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.scratch.capacity() + state_size(self.level))
-    }
-
-    fn shrink(&mut self, keep: usize) {
-        if let Some(open) = &mut self.open
-            && open.scratch.capacity() > keep
-        {
-            open.scratch = Vec::new();
-        }
-    }
-
-    fn pack(&mut self, text: &[u8]) -> Vec<u8> {
+impl Open {
+    fn pack(&mut self, text: &[u8], level: i32) -> Vec<u8> {
         // Neither can fail while there is memory; if one ever does, the text is kept all the same.
-        self.try_pack(text).unwrap_or_else(|_| raw_frame(text))
+        let frame = self.try_pack(text, level).unwrap_or_else(|_| raw_frame(text));
+        shrink(&mut self.scratch);
+        frame
     }
 
-    fn try_pack(&mut self, text: &[u8]) -> std::io::Result<Vec<u8>> {
-        let open = match &mut self.open {
-            Some(open) => open,
+    fn try_pack(&mut self, text: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
             none => {
-                let mut compressor = Compressor::new(self.level)?;
+                let mut compressor = Compressor::new(level)?;
                 compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-                none.insert(Open { compressor, scratch: Vec::new() })
+                none.insert(compressor)
             }
         };
-        let bound = compress_bound(text.len());
-        if open.scratch.len() < bound {
-            open.scratch.reserve_exact(bound - open.scratch.len());
-            open.scratch.resize(bound, 0);
-        }
-        let len = open.compressor.compress_to_buffer(text, open.scratch.as_mut_slice())?;
-        Ok(open.scratch[..len].to_vec())
-    }
-}
-
-/// About what libzstd holds for texts of a mebibyte, in bytes.
-const fn state_size(level: i32) -> usize {
-    match level {
-        ..=4 => 2 << 20,
-        5..=12 => 8 << 20,
-        _ => 20 << 20,
+        make_room(&mut self.scratch, compress_bound(text.len()));
+        let len = compressor.compress_to_buffer(text, self.scratch.as_mut_slice())?;
+        Ok(self.scratch[..len].to_vec())
     }
 }
 
@@ -155,22 +124,28 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_the_same_whatever_was_packed_before_and_holds_nothing_once_cleared() {
+    fn a_frame_is_the_same_whatever_was_packed_before() {
         let text: Vec<u8> = (0..1_200_000_u32).map(|n| (n.wrapping_mul(n) / 977) as u8).collect();
-        for level in [0, 1, 6, 19, 22, 99] {
-            let mut packer = Packer::new(Compression::Zstd, level);
-            assert_eq!(packer.memory(), 0);
-            let _ = packer.pack(&text[..700_000]);
-            let _ = packer.pack(b"short\n");
-            let used = packer.pack(&text);
-            packer.clear();
-            assert_eq!(packer.memory(), 0);
-            assert_eq!(used, packer.pack(&text), "level {level}");
-            assert_eq!(unpack(&used), text);
+        for level in [1, 6, 19, 22] {
+            let packed = Open::default().pack(&text, level);
+            let mut used = Open::default();
+            let _ = used.pack(&text[..700_000], level);
+            let _ = used.pack(b"short\n", level);
+            assert_eq!(used.pack(&text, level), packed, "level {level}");
+            let packer = Packer::new(Compression::Zstd, level as u32);
+            assert_eq!(packer.pack(&text), packed);
+            assert_eq!(unpack(&packed), text);
             assert_eq!(packer.pack(b""), void::packed(Compression::Zstd));
-            assert!(packer.memory() > text.len());
-            packer.shrink(1000);
-            assert_eq!(packer.memory(), state_size(level.clamp(1, 22) as i32));
         }
+        assert_eq!(unpack(&Packer::new(Compression::Zstd, 99).pack(&text)), text);
+    }
+
+    #[test]
+    fn the_scratch_of_a_huge_text_is_given_back() {
+        let mut open = Open::default();
+        let _ = open.pack(&vec![b'x'; 1 << 20], 1);
+        assert!(open.scratch.capacity() > 1 << 20);
+        let _ = open.pack(&vec![b'x'; 2 * KEEP], 1);
+        assert_eq!(open.scratch.capacity(), 0);
     }
 }

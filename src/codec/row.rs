@@ -8,19 +8,30 @@ use super::packer::Packer;
 use super::void;
 use crate::model::batch::Compression;
 
-/// A member is closed once its text has reached this many bytes.
-const MEMBER_TEXT: usize = 1 << 20;
-/// Buffers larger than this are given back after the huge record that needed them.
-const KEEP: usize = 4 * MEMBER_TEXT;
+/// A member is closed once its text has reached this many bytes (contract, section 3).
+pub const MEMBER_TEXT: usize = 1 << 20;
+/// The first member is closed at one of so many sizes.
+const FIRST_SIZES: usize = 8;
+/// As much of the first line decides which.
+const DECIDES: usize = 256;
+/// Room for text beyond this is given back after the huge record that needed it.
+const KEEP: usize = 4 << 20;
 
 /// Lines, packed as they come. While it is empty it holds no memory.
+///
+/// Where members end depends on the lines alone. The first ends early, by an eighth to all of a member's
+/// text: of a thousand shards that began their batches together not all hold a whole member's text at once.
 pub(super) struct Row {
     /// Where the next line is written; [`Row::end_line`] ends it.
     pub(super) text: Text,
     compression: Compression,
     packer: Packer,
+    /// The members that were not dropped.
     parts: Vec<Vec<u8>>,
     parts_size: u64,
+    /// At which size of its text a member is closed: the open one, and those after it.
+    limit: usize,
+    member_text: usize,
     lines: u64,
     content: Hasher,
     object: Hasher,
@@ -44,10 +55,17 @@ impl Row {
             packer: Packer::new(compression, level),
             parts: Vec::new(),
             parts_size: 0,
+            limit: MEMBER_TEXT,
+            member_text: MEMBER_TEXT,
             lines: 0,
             content: Hasher::default(),
             object: Hasher::default(),
         }
+    }
+
+    /// Closes members at another size than all archives have.
+    pub(super) const fn set_member_text(&mut self, bytes: usize) {
+        self.member_text = bytes;
     }
 
     pub(super) const fn lines(&self) -> u64 {
@@ -62,23 +80,48 @@ impl Row {
     /// Bytes held.
     pub(super) fn memory(&self) -> u64 {
         let vectors = self.parts.capacity() * size_of::<Vec<u8>>();
-        (self.text.memory() + self.packer.memory() + vectors) as u64 + self.parts_size
+        (self.text.memory() + vectors) as u64 + self.parts_size
     }
 
     /// Counts the line that was just written and closes the member if it is full.
     #[inline]
     pub(super) fn end_line(&mut self) {
         self.lines += 1;
-        if self.text.len() >= MEMBER_TEXT {
-            self.close_member();
+        if self.lines == 1 {
+            self.limit = first_limit(self.text.as_bytes(), self.member_text);
         }
+        if self.text.len() >= self.limit {
+            self.close_member();
+            self.limit = self.member_text;
+        }
+    }
+
+    /// Bytes of closed members that were not dropped.
+    pub(super) const fn members_size(&self) -> u64 {
+        self.parts_size
+    }
+
+    /// The closed members that were not dropped.
+    pub(super) fn members(&self) -> &[Vec<u8>] {
+        &self.parts
+    }
+
+    /// Drops the closed members, which lie elsewhere now; those to come follow them.
+    pub(super) fn drop_members(&mut self) {
+        self.parts_size = 0;
+        self.parts = Vec::new();
+    }
+
+    /// Gives back room for text that will not be needed soon.
+    pub(super) fn give_back_room(&mut self) {
+        self.text.give_back_room();
     }
 
     /// Ends the row; it is empty again afterwards. Without a line it is a file that holds nothing.
     pub(super) fn finish(&mut self) -> EndedRow {
         if self.text.len() > 0 {
             self.close_member();
-        } else if self.parts.is_empty() {
+        } else if self.object.is_empty() {
             let nothing = void::packed(self.compression);
             self.object.update(nothing);
             self.parts.push(nothing.to_vec());
@@ -97,7 +140,6 @@ impl Row {
 
     pub(super) fn clear(&mut self) {
         self.text.clear(0);
-        self.packer.clear();
         self.parts = Vec::new();
         self.parts_size = 0;
         self.lines = 0;
@@ -113,6 +155,11 @@ impl Row {
         self.parts_size += member.capacity() as u64;
         self.parts.push(member);
         self.text.clear(KEEP);
-        self.packer.shrink(KEEP);
     }
+}
+
+/// At which size of its text the first member is closed, as its first line decides.
+fn first_limit(line: &[u8], member_text: usize) -> usize {
+    let eighth = libdeflater::crc32(&line[..line.len().min(DECIDES)]) as usize % FIRST_SIZES;
+    member_text / FIRST_SIZES * (1 + eighth)
 }

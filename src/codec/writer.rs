@@ -4,6 +4,7 @@
 //! nor write anything to a disk.
 
 use super::reader::LineRef;
+pub use super::row::MEMBER_TEXT;
 use super::row::{EndedRow, Row};
 use crate::model::batch::{Compression, Content};
 use crate::model::record::ArchivedRecord;
@@ -72,7 +73,8 @@ impl Ends {
 pub struct Finished {
     /// What is known of it.
     pub content: Content,
-    /// The file, member by member: written one after the other they are the file.
+    /// The file, member by member: written one after the other they are the file (behind the members
+    /// that were dropped before).
     pub parts: Vec<Vec<u8>>,
     /// The side object, if some of its records can't be lines of their format.
     pub side: Option<Side>,
@@ -96,6 +98,14 @@ impl BatchWriter {
     /// An empty batch, to be compressed so, at a level of that compressor.
     pub fn packed(compression: Compression, level: u32) -> Self {
         Self { row: Row::new(compression, level), ends: None }
+    }
+
+    /// Closes members at another size of their text than the mebibyte that all archives have: for tests
+    /// whose batches are small.
+    #[must_use]
+    pub const fn with_members_of(mut self, bytes: usize) -> Self {
+        self.row.set_member_text(bytes);
+        self
     }
 
     /// Appends a record as an envelope line.
@@ -127,9 +137,30 @@ impl BatchWriter {
         self.row.content_size()
     }
 
-    /// Bytes held: pending text, compressed members, and the compressor while it is in use.
+    /// Bytes held: pending text and compressed members.
     pub fn memory(&self) -> u64 {
         self.row.memory()
+    }
+
+    /// Bytes of the compressed members that it holds.
+    pub const fn members_size(&self) -> u64 {
+        self.row.members_size()
+    }
+
+    /// The compressed members that it holds, the file's next bytes.
+    pub fn members(&self) -> &[Vec<u8>] {
+        self.row.members()
+    }
+
+    /// Drops the compressed members, which lie elsewhere now. What [`Self::finish`] hands out follows them;
+    /// the batch's content still tells of all.
+    pub fn drop_members(&mut self) {
+        self.row.drop_members();
+    }
+
+    /// Gives back room that a batch which grows slowly will not need soon.
+    pub fn give_back_room(&mut self) {
+        self.row.give_back_room();
     }
 
     /// The first record's sequence number.

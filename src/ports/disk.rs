@@ -31,6 +31,15 @@ pub trait Disk: Send + Sync {
     /// error nothing, or the whole file, is there.
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()>;
 
+    /// Writes parts from byte `at` of a file on, in place of whatever lies there and behind it. Not durable,
+    /// and on an error any part of it may be there: try again from the same byte, or begin anew at 0.
+    /// `NotFound` if the file does not reach to `at`.
+    fn write_at(&self, path: &Path, at: u64, parts: &[&[u8]]) -> io::Result<()>;
+
+    /// Gives a file that [`Self::write_at`] wrote its final name, durably: fsync, rename, fsync of the folder.
+    /// Fine if only the last was left to do since an earlier try. `NotFound` if there is neither.
+    fn persist(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Moves a file durably, over whatever is there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

@@ -9,6 +9,8 @@ pub trait Probe: Send + Sync {
 /// The named points, in the order of the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CrashPoint {
+    /// Members of the open batch were written to the disk; it is not sealed.
+    AfterSpill,
     /// Records are in memory; the batch is about to be sealed.
     BeforeSeal,
     /// The spool file is written, its manifest is not.
@@ -37,7 +39,8 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
+        Self::AfterSpill,
         Self::BeforeSeal,
         Self::DuringSeal,
         Self::AfterSeal,
@@ -55,6 +58,7 @@ impl CrashPoint {
     /// Its name in tests.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AfterSpill => "after-spill",
             Self::BeforeSeal => "before-seal",
             Self::DuringSeal => "during-seal",
             Self::AfterSeal => "after-seal",

@@ -2,7 +2,7 @@
 //!
 //! Owns who may take how much, and whose batch must be sealed to make room. Does not seal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,10 @@ use crate::stop::Stop;
 /// What one reply takes while it is in flight: 10 MiB of data is about 14 MiB of JSON text and
 /// 10 MiB decoded.
 pub const REPLY_BYTES: u64 = 24 << 20;
+
+/// So many replies should find room beside the open batches: fewer, and many shards wait for each other;
+/// more, and batches are sealed for the sake of waits that are over in milliseconds. Never more than half.
+const REPLIES_BESIDE: u64 = 8;
 
 /// `batch.memory`: bounds open batches and replies in flight over all shards together.
 #[derive(Debug)]
@@ -23,8 +27,10 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct State {
     replies: u64,
-    /// Somebody was refused room since all were last woken.
-    refused: bool,
+    /// Of all open batches.
+    bytes: u64,
+    /// Who was refused room, in order, and was not woken since.
+    refused: VecDeque<ShardId>,
     batches: HashMap<ShardId, Batch>,
 }
 
@@ -32,6 +38,7 @@ struct State {
 struct Batch {
     bytes: u64,
     seal: bool,
+    refused: bool,
     stop: Stop,
 }
 
@@ -54,42 +61,49 @@ impl Budget {
     /// A shard takes part from now on; `stop` is nudged when its batch must be sealed or when
     /// there is room again.
     pub fn join(&self, shard: &ShardId, stop: Stop) {
-        self.state().batches.insert(shard.clone(), Batch { bytes: 0, seal: false, stop });
+        self.state().batches.insert(shard.clone(), Batch { bytes: 0, seal: false, refused: false, stop });
     }
 
     /// A shard no longer takes part.
     pub fn leave(&self, shard: &ShardId) {
         let mut state = self.state();
-        state.batches.remove(shard);
-        state.wake_refused();
+        if let Some(batch) = state.batches.remove(shard) {
+            state.bytes -= batch.bytes;
+        }
+        state.wake_refused(self.limit, u64::MAX);
     }
 
     /// Says how much the shard's open batch takes now.
     pub fn set_batch(&self, shard: &ShardId, bytes: u64) {
         let mut state = self.state();
         let Some(batch) = state.batches.get_mut(shard) else { return };
-        let shrunk = bytes < batch.bytes;
-        batch.bytes = bytes;
+        let before = std::mem::replace(&mut batch.bytes, bytes);
         if bytes == 0 {
             batch.seal = false;
         }
-        if shrunk {
-            state.wake_refused();
+        state.bytes = state.bytes - before + bytes;
+        if bytes < before {
+            state.wake_refused(self.limit, u64::MAX);
         }
     }
 
-    /// Room for a reply, or `None`: then the largest batch was told to seal, and whoever waits is
-    /// nudged when there is room.
-    pub fn room_for_reply(&self) -> Option<ReplyRoom<'_>> {
+    /// Room for a reply to this shard, or `None`: then it is nudged when there is some. If it is the batches
+    /// that leave no room, the largest was told to seal.
+    pub fn room_for_reply(&self, shard: &ShardId) -> Option<ReplyRoom<'_>> {
         let mut state = self.state();
-        let batches: u64 = state.batches.values().map(|batch| batch.bytes).sum();
-        if state.replies + batches + REPLY_BYTES <= self.limit || (state.replies == 0 && batches == 0) {
+        if state.has_room(self.limit) || (state.replies == 0 && state.bytes == 0) {
             state.replies += REPLY_BYTES;
             return Some(ReplyRoom { budget: self });
         }
-        state.refused = true;
-        // Only batches can be made smaller; replies in flight end by themselves.
-        if !state.batches.values().any(|batch| batch.seal)
+        if let Some(batch) = state.batches.get_mut(shard)
+            && !std::mem::replace(&mut batch.refused, true)
+        {
+            state.refused.push_back(shard.clone());
+        }
+        // Replies in flight end by themselves; only batches can be made smaller.
+        let beside = (REPLIES_BESIDE * REPLY_BYTES).min(self.limit / 2).max(REPLY_BYTES);
+        if state.bytes + beside > self.limit
+            && !state.batches.values().any(|batch| batch.seal)
             && let Some(largest) = state.batches.values_mut().max_by_key(|batch| batch.bytes)
             && largest.bytes > 0
         {
@@ -107,18 +121,30 @@ impl Budget {
     /// Bytes taken now, by open batches and replies in flight.
     pub fn used(&self) -> u64 {
         let state = self.state();
-        state.replies + state.batches.values().map(|batch| batch.bytes).sum::<u64>()
+        state.replies + state.bytes
     }
 }
 
 impl State {
-    /// Wakes whoever may be waiting for room; nobody is, if nobody was refused.
-    fn wake_refused(&mut self) {
-        if !std::mem::take(&mut self.refused) {
-            return;
-        }
-        for batch in self.batches.values() {
-            batch.stop.nudge();
+    const fn has_room(&self, limit: u64) -> bool {
+        self.replies + self.bytes + REPLY_BYTES <= limit
+    }
+
+    /// Wakes as many as there is room for, and no more than `most`: a thousand shards that all looked at
+    /// each reply's end would do little else. Who is woken and does not come is missed by nobody for long: all
+    /// look by themselves every second.
+    fn wake_refused(&mut self, limit: u64, most: u64) {
+        let free = limit.saturating_sub(self.replies + self.bytes);
+        let mut rooms = (free / REPLY_BYTES).max(u64::from(self.replies == 0 && self.bytes == 0)).min(most);
+        while rooms > 0
+            && let Some(shard) = self.refused.pop_front()
+        {
+            // One that has left needs none.
+            if let Some(batch) = self.batches.get_mut(&shard) {
+                batch.refused = false;
+                batch.stop.nudge();
+                rooms -= 1;
+            }
         }
     }
 }
@@ -127,7 +153,7 @@ impl Drop for ReplyRoom<'_> {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.replies = state.replies.saturating_sub(REPLY_BYTES);
-        state.wake_refused();
+        state.wake_refused(self.budget.limit, 1);
     }
 }
 
@@ -136,12 +162,13 @@ impl Drop for ReplyRoom<'_> {
 pub struct SpoolQuota {
     limit: u64,
     used: AtomicU64,
+    spilled: AtomicU64,
 }
 
 impl SpoolQuota {
     /// `limit` bytes over all shards.
     pub const fn new(limit: u64) -> Self {
-        Self { limit, used: AtomicU64::new(0) }
+        Self { limit, used: AtomicU64::new(0), spilled: AtomicU64::new(0) }
     }
 
     /// So much more lies in the spool.
@@ -152,6 +179,22 @@ impl SpoolQuota {
     /// So much less lies in the spool.
     pub fn remove(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes room for so many bytes of an open batch. Without it they stay in memory: open batches never make
+    /// reading pause, and take no more of the disk than the spool may.
+    pub fn spill(&self, bytes: u64) -> bool {
+        let before = self.spilled.fetch_add(bytes, Ordering::Relaxed);
+        let fits = self.used().saturating_add(before).saturating_add(bytes) <= self.limit;
+        if !fits {
+            self.unspill(bytes);
+        }
+        fits
+    }
+
+    /// So many spilled bytes were sealed, or dropped.
+    pub fn unspill(&self, bytes: u64) {
+        self.spilled.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether reading must pause until something was delivered.
@@ -177,11 +220,11 @@ mod tests {
         budget.join(&large, Stop::new());
         budget.set_batch(&small, 10 << 20);
         budget.set_batch(&large, 80 << 20);
-        assert!(budget.room_for_reply().is_none());
+        assert!(budget.room_for_reply(&small).is_none());
         assert!(budget.must_seal(&large) && !budget.must_seal(&small));
         budget.set_batch(&large, 0);
         assert!(!budget.must_seal(&large));
-        let room = budget.room_for_reply();
+        let room = budget.room_for_reply(&small);
         assert!(room.is_some());
         assert_eq!(budget.used(), (10 << 20) + REPLY_BYTES);
         drop(room);
@@ -189,8 +232,48 @@ mod tests {
     }
 
     #[test]
+    fn open_batches_use_what_the_spool_leaves_and_never_fill_it() {
+        let quota = SpoolQuota::new(100);
+        assert!(quota.spill(60) && !quota.spill(41) && quota.spill(40));
+        assert!(!quota.is_full());
+        quota.unspill(60);
+        quota.add(90);
+        assert!(!quota.spill(1) && !quota.is_full());
+        quota.unspill(40);
+        assert!(quota.spill(10));
+        quota.add(10);
+        assert!(quota.is_full());
+    }
+
+    #[test]
     fn one_reply_always_fits() {
         let budget = Budget::new(1);
-        assert!(budget.room_for_reply().is_some());
+        assert!(budget.room_for_reply(&ShardId::new("a")).is_some());
+    }
+
+    #[test]
+    fn who_waits_for_replies_of_others_is_woken_in_turn_and_no_batch_is_sealed_for_it() {
+        let budget = Budget::new(10 * REPLY_BYTES);
+        let shards: Vec<(ShardId, Stop)> =
+            (0..20).map(|n| (ShardId::new(n.to_string()), Stop::new())).collect();
+        for (shard, stop) in &shards {
+            budget.join(shard, stop.clone());
+            budget.set_batch(shard, 1 << 20);
+        }
+        let ask = |range: std::ops::Range<usize>| -> Vec<_> {
+            shards[range].iter().map(|(shard, _)| budget.room_for_reply(shard)).collect()
+        };
+        let mut held: Vec<_> = ask(0..9);
+        assert!(held.iter().all(Option::is_some));
+        assert!(ask(9..20).iter().chain(&ask(9..20)).all(Option::is_none));
+        assert!(shards.iter().all(|(shard, _)| !budget.must_seal(shard)));
+        let seen: Vec<_> = shards.iter().map(|(_, stop)| stop.seen()).collect();
+        held.truncate(7);
+        let woken: Vec<_> = (0..20).filter(|n| shards[*n].1.seen() != seen[*n]).collect();
+        assert_eq!(woken, [9, 10]);
+        budget.leave(&shards[11].0);
+        drop(held);
+        let woken = (0..20).filter(|n| shards[*n].1.seen() != seen[*n]).count();
+        assert_eq!(woken, 2 + 7, "one for each reply, and none that left");
     }
 }

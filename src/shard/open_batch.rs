@@ -14,6 +14,8 @@ pub(super) struct OpenBatch {
     pub(super) since: Option<Duration>,
     /// The hour that it may not run past.
     pub(super) hour: Option<Hour>,
+    /// Bytes of its file that lie on the disk already, from the file's start.
+    pub(super) spilled: u64,
     /// The earliest arrival in it.
     pub(super) oldest_arrival: Option<Timestamp>,
 }

@@ -49,6 +49,28 @@ impl Pacing {
     }
 }
 
+/// Shards that are started in a row without a wait.
+const START_BURST: u32 = 20;
+/// Between two starts after those. A start asks the bucket and the stream about five times: a thousand shards
+/// at once would open a thousand connections for it, and keep none of them busy.
+const BETWEEN_STARTS: Duration = Duration::from_millis(5);
+
+/// When the shards of a stream may begin, so that many do not begin at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StartGate {
+    /// When all that have begun are counted as over, monotonic.
+    free_at: Duration,
+}
+
+impl StartGate {
+    /// When the next shard may begin.
+    pub(super) fn next(&mut self, now: Duration) -> Duration {
+        let at = self.free_at.max(now);
+        self.free_at = at + BETWEEN_STARTS;
+        now.max(at.saturating_sub(BETWEEN_STARTS * START_BURST))
+    }
+}
+
 impl ShardWorker {
     /// When the next call may be made after this reply.
     pub(super) fn pace(&mut self, reply: &Reply) {
@@ -172,6 +194,18 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_few_shards_begin_at_once_and_many_one_after_the_other() {
+        let (mut gate, now) = (StartGate::default(), Duration::from_secs(100));
+        let starts: Vec<Duration> = (0..1000).map(|_| gate.next(now) - now).collect();
+        assert!(starts[..=20].iter().all(Duration::is_zero));
+        assert!(starts[20..].windows(2).all(|pair| pair[1] - pair[0] == BETWEEN_STARTS));
+        assert_eq!(starts[999], Duration::from_millis(979 * 5));
+        // Children of a reshard later on do not wait for those.
+        let later = now + Duration::from_secs(60);
+        assert_eq!(gate.next(later), later);
+    }
 
     /// The pauses that a thousand seeds give after a call that took `took` milliseconds.
     fn waits(took: u64, bytes: u64, caught_up: bool) -> impl Iterator<Item = Duration> {

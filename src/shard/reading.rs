@@ -79,7 +79,9 @@ impl ShardWorker {
             return Activity::NotBefore(now + second);
         }
         let shared = self.shared.clone();
-        let Some(_room) = shared.budget.room_for_reply() else { return Activity::NotBefore(now + second) };
+        let Some(_room) = shared.budget.room_for_reply(&self.setup.shard.id) else {
+            return Activity::NotBefore(now + second);
+        };
         self.read_asked = now;
         match self.read_once() {
             Ok(activity) => activity,
@@ -247,9 +249,8 @@ impl ShardWorker {
         reading.at.complete_to = reading.at.complete_to.max(Some(reply.value.complete_to));
         reading.iterator = reply.value.next_iterator;
         self.shared.tell_children(&self.setup.shard.id, &reply.value.children);
-        if !self.writer.is_empty() {
-            self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
-        }
+        self.keep_small(lag.is_zero());
+        let Some(reading) = &mut self.reading else { return Activity::Acted };
         let in_hole = reading.hole.is_some();
         if reading.iterator.is_none() {
             return self.iterator_ended(&reply.value.children);
@@ -259,6 +260,18 @@ impl ShardWorker {
             return self.end_hole();
         }
         Activity::Acted
+    }
+
+    /// The open batch has grown: what of it need not be in memory is not.
+    fn keep_small(&mut self, grows_slowly: bool) {
+        self.spill();
+        if self.writer.is_empty() {
+            return;
+        }
+        if grows_slowly {
+            self.writer.give_back_room();
+        }
+        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
     }
 
     fn take_record(&mut self, record: &RawRecord) -> Taken {
@@ -283,6 +296,7 @@ impl ShardWorker {
                 follows: Some(reading.at.clone()),
                 since: Some(now),
                 hour: Some(hour).max(reading.hour),
+                spilled: 0,
                 oldest_arrival: Some(record.arrival),
             };
         }

@@ -125,6 +125,7 @@ impl ShardWorker {
     /// Reading starts over from the ledger's position; what was read and is not sealed comes again.
     pub(super) fn read_anew(&mut self) {
         self.writer.clear();
+        self.drop_spilled();
         self.open = super::open_batch::OpenBatch::default();
         self.shared.budget.set_batch(&self.setup.shard.id, 0);
         self.reading = None;

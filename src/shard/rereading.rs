@@ -136,7 +136,7 @@ impl ShardWorker {
             return self.reread_iterator(settling, &batch);
         };
         let shared = self.shared.clone();
-        let Some(_room) = shared.budget.room_for_reply() else {
+        let Some(_room) = shared.budget.room_for_reply(&self.setup.shard.id) else {
             return Ok(Turn::Wait(now + Duration::from_secs(1)));
         };
         let reply = match self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop) {

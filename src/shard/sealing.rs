@@ -1,12 +1,15 @@
 //! Sealing: when the open batch ends, and how it becomes durable.
 
+use std::io;
 use std::time::Duration;
 
 use super::open_batch::OpenBatch;
 use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
+use crate::model::metric::Service;
 use crate::model::sealed::{KnownPosition, Sealed, SealedBatch, SealedKind};
 use crate::ports::CrashPoint;
+use crate::spool::items::UnsealedLines;
 
 /// The version of the spool's manifests.
 pub(super) const STATE_VERSION: u32 = 1;
@@ -14,8 +17,17 @@ pub(super) const STATE_VERSION: u32 = 1;
 /// A batch that has ended in memory and that the disk has not taken yet.
 pub(super) struct Unsealed {
     sealed: Sealed,
-    parts: Vec<Vec<u8>>,
+    lines: UnsealedLines,
+    /// Bytes of it that the quota knows as spilled.
+    spilled: u64,
     reason: Option<SealReason>,
+}
+
+impl Unsealed {
+    /// Bytes of it that the quota knows as spilled.
+    pub(super) const fn spilled(&self) -> u64 {
+        self.spilled
+    }
 }
 
 impl ShardWorker {
@@ -53,7 +65,7 @@ impl ShardWorker {
         let Some(reading) = &self.reading else { return Activity::Idle };
         let reached = reading.at.clone();
         let lag = reading.millis_behind_latest;
-        let OpenBatch { follows, hour, .. } = std::mem::take(&mut self.open);
+        let OpenBatch { follows, hour, spilled, .. } = std::mem::take(&mut self.open);
         self.ports.probe.reached(CrashPoint::BeforeSeal);
         let finished = self.writer.finish();
         self.shared.budget.set_batch(&self.setup.shard.id, 0);
@@ -68,8 +80,55 @@ impl ShardWorker {
             millis_behind_latest: lag,
         }));
         let sealed = self.sealed(&follows, reached.complete_to, kind);
-        self.unsealed = Some(Unsealed { sealed, parts: finished.parts, reason: Some(reason) });
+        let lines = UnsealedLines { spilled, parts: finished.parts };
+        self.unsealed = Some(Unsealed { sealed, lines, spilled, reason: Some(reason) });
         self.write_unsealed()
+    }
+
+    /// Writes the compressed members of the open batch to the disk once they are worth a write. The memory of
+    /// an open batch is that of its last text then, however large it grows.
+    pub(super) fn spill(&mut self) {
+        let bytes = self.writer.members_size();
+        if bytes < self.setup.settings.members.spill || !self.shared.quota.spill(bytes) {
+            return;
+        }
+        if let Err(error) = self.spool.spill(self.open.spilled, self.writer.members()) {
+            self.shared.quota.unspill(bytes);
+            if self.open.spilled > 0 && error.kind() == io::ErrorKind::NotFound {
+                self.lost_spilled(&error);
+            } else {
+                // They stay in memory, and reading pauses.
+                self.disk_failed("writing to the spool", &error);
+            }
+            return;
+        }
+        self.writer.drop_members();
+        self.open.spilled += bytes;
+        self.disk_works();
+        self.ports.probe.reached(CrashPoint::AfterSpill);
+    }
+
+    /// Somebody removed what was spilled, or the file system lost it.
+    fn lost_spilled(&mut self, error: &io::Error) -> Activity {
+        tracing::error!(
+            shard = %self.setup.shard.id,
+            "what was written of the open batch is gone: {error}; its records are read again"
+        );
+        self.ports.meter.error(Service::Disk, "lost");
+        self.read_anew();
+        Activity::Acted
+    }
+
+    /// Drops what was spilled of the open batch, whose records will come again.
+    pub(super) fn drop_spilled(&mut self) {
+        let spilled = std::mem::take(&mut self.open.spilled);
+        if spilled > 0 {
+            self.shared.quota.unspill(spilled);
+            if let Err(error) = self.spool.drop_spilled() {
+                // The next batch is written over it, or the next start removes it.
+                tracing::debug!(shard = %self.setup.shard.id, "{error}");
+            }
+        }
     }
 
     /// Seals something without lines: a gap, or the shard's end.
@@ -80,7 +139,8 @@ impl ShardWorker {
         kind: SealedKind,
     ) -> Activity {
         let sealed = self.sealed(follows, complete_to, kind);
-        self.unsealed = Some(Unsealed { sealed, parts: vec![], reason: None });
+        let lines = UnsealedLines::default();
+        self.unsealed = Some(Unsealed { sealed, lines, spilled: 0, reason: None });
         self.write_unsealed()
     }
 
@@ -109,8 +169,13 @@ impl ShardWorker {
     }
 
     fn write_unsealed(&mut self) -> Activity {
-        let Some(unsealed) = self.unsealed.take() else { return Activity::Idle };
-        if let Err(error) = self.spool.seal(unsealed.sealed.clone(), &unsealed.parts, &*self.ports.probe) {
+        let Some(mut unsealed) = self.unsealed.take() else { return Activity::Idle };
+        let sealing = self.spool.seal(unsealed.sealed.clone(), &mut unsealed.lines, &*self.ports.probe);
+        if let Err(error) = sealing {
+            if unsealed.lines.spilled > 0 && error.kind() == io::ErrorKind::NotFound {
+                self.shared.quota.unspill(unsealed.spilled);
+                return self.lost_spilled(&error);
+            }
             self.unsealed = Some(unsealed);
             return self.disk_failed("sealing a batch", &error);
         }
@@ -120,6 +185,7 @@ impl ShardWorker {
             self.ports.meter.sealed(reason);
         }
         if let Some(batch) = unsealed.sealed.batch() {
+            self.shared.quota.unspill(unsealed.spilled);
             self.shared.quota.add(batch.content.size);
             tracing::debug!(
                 shard = %self.setup.shard.id,

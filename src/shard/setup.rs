@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
+use super::pacing::StartGate;
+use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Form, Limits};
 use crate::model::key::{Keys, Layout};
 use crate::model::ledger::Begin;
@@ -71,6 +73,24 @@ pub struct Settings {
     pub rules: Rules,
     /// How often a shard is asked.
     pub pacing: Pacing,
+    /// What of the open batch is in memory.
+    pub members: Members,
+}
+
+/// The members of the open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// Bytes of text at which one is closed: a mebibyte, outside of tests.
+    pub text: usize,
+    /// So many bytes of closed ones are worth a write to the spool.
+    pub spill: u64,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        // About one member of text.
+        Self { text: MEMBER_TEXT, spill: 64 << 10 }
+    }
 }
 
 impl Settings {
@@ -142,6 +162,7 @@ pub struct Shared {
     retention_millis: AtomicU64,
     seal_requests: AtomicU64,
     lineage: Mutex<Lineage>,
+    starts: Mutex<StartGate>,
     look_wanted: AtomicBool,
     /// The supervisor's: nudged when it is to look at the stream.
     supervisor: OnceLock<Stop>,
@@ -180,6 +201,7 @@ impl Shared {
             retention_millis: AtomicU64::new(0),
             seal_requests: AtomicU64::new(0),
             lineage: Mutex::default(),
+            starts: Mutex::default(),
             look_wanted: AtomicBool::new(false),
             supervisor: OnceLock::new(),
         };
@@ -206,6 +228,11 @@ impl Shared {
     /// How many times a seal was requested.
     pub fn seal_requests(&self) -> u64 {
         self.seal_requests.load(Ordering::Relaxed)
+    }
+
+    /// When the next shard that is started may make its first call, monotonic.
+    pub(super) fn next_start(&self, now: Duration) -> Duration {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).next(now)
     }
 
     fn lineage(&self) -> MutexGuard<'_, Lineage> {

@@ -140,7 +140,7 @@ impl ShardWorker {
         }
         let remote = || Backoff::new(Pace::REMOTE);
         let mut worker = Self {
-            writer: BatchWriter::new(settings.spool_level()),
+            writer: BatchWriter::new(settings.spool_level()).with_members_of(settings.members.text),
             seal_requests_seen: shared.seal_requests(),
             ledger,
             spool,
@@ -277,9 +277,11 @@ impl ShardWorker {
             || !self.spool.items().is_empty()
     }
 
-    /// Spreads the first calls of many shards over a second.
+    /// Spreads the first calls of many shards: reading over a second, all over as long as it takes.
     fn spread_start(&mut self) {
-        self.read_due = self.monotonic() + self.setup.settings.pacing.caught_up.mul_f64(self.random.f64());
+        let start = self.shared.next_start(self.monotonic());
+        self.delivery_due = start;
+        self.read_due = start + self.setup.settings.pacing.caught_up.mul_f64(self.random.f64());
         self.progress_due = self.read_due + self.patience();
     }
 
@@ -384,6 +386,10 @@ impl Drop for ShardWorker {
     fn drop(&mut self) {
         if self.setup.mode != Mode::Drain {
             self.shared.budget.leave(&self.setup.shard.id);
+        }
+        self.drop_spilled();
+        if let Some(unsealed) = &self.unsealed {
+            self.shared.quota.unspill(unsealed.spilled());
         }
         self.shared.quota.remove(self.spool.bytes());
     }

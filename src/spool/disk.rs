@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -123,6 +123,35 @@ impl Disk for LocalDisk {
             }
             file.sync_all()
         })
+    }
+
+    fn write_at(&self, path: &Path, at: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let path = self.resolve(path)?;
+        if at == 0 {
+            make_folder(parent(&path))?;
+        }
+        let opened = OpenOptions::new().write(true).create(at == 0).truncate(false).open(&path);
+        let written = opened.and_then(|mut file| {
+            if file.metadata()?.len() < at {
+                return Err(io::Error::new(ErrorKind::NotFound, "it was cut short"));
+            }
+            file.set_len(at)?;
+            file.seek(SeekFrom::Start(at))?;
+            parts.iter().try_for_each(|part| file.write_all(part))
+        });
+        written.map_err(about("write", &path))
+    }
+
+    fn persist(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (self.resolve(from)?, self.resolve(to)?);
+        match File::open(&from) {
+            Err(error) if error.kind() == ErrorKind::NotFound && to.exists() => {}
+            opened => {
+                opened.and_then(|file| file.sync_all()).map_err(about("write", &from))?;
+                fs::rename(&from, &to).map_err(about("rename", &from))?;
+            }
+        }
+        sync_folder(parent(&to))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -306,6 +335,27 @@ mod tests {
         assert!(disk.write(Path::new("a/file/below"), &[b"new"]).is_err());
         assert_eq!(disk.read(Path::new("a/file")).unwrap().unwrap(), b"old");
         assert_eq!(fs::read_dir(disk.full_path(Path::new("a"))).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_grows_is_begun_anew_and_gets_its_name() {
+        let (_folder, disk) = disk();
+        let (open, sealed) = (Path::new("spool/s/open"), Path::new("spool/s/1"));
+        let missing = |result: io::Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound);
+        missing(disk.write_at(open, 1, &[b"x"]));
+        missing(disk.persist(open, sealed));
+        disk.write_at(open, 0, &[b"of a batch ", b"that was dropped"]).unwrap();
+        disk.write_at(open, 0, &[b"ab", b"c"]).unwrap();
+        disk.write_at(open, 3, &[b"of which only a part came"]).unwrap();
+        disk.write_at(open, 3, &[b"de"]).unwrap();
+        missing(disk.write_at(open, 6, &[b"x"]));
+        disk.persist(open, sealed).unwrap();
+        assert_eq!(disk.read(sealed).unwrap().unwrap(), b"abcde");
+        assert_eq!(disk.read(open).unwrap(), None);
+        // As after a try that had renamed it.
+        disk.persist(open, sealed).unwrap();
+        missing(disk.write_at(open, 5, &[b"x"]));
+        assert_eq!(names(&disk, "spool/s"), ["1"]);
     }
 
     #[test]

@@ -30,6 +30,15 @@ pub struct SpoolItems {
     items: Vec<Item>,
 }
 
+/// The file of a batch that is to be sealed: bytes that were spilled, then the parts that follow them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnsealedLines {
+    /// How many bytes were spilled.
+    pub spilled: u64,
+    /// What follows them.
+    pub parts: Vec<Vec<u8>>,
+}
+
 /// What follows a stretch that is missing from the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hole {
@@ -37,6 +46,10 @@ pub struct Hole {
     pub until: Position,
     /// The first sealed record after it, if a batch follows.
     pub first: Option<SequenceNumber>,
+}
+
+fn slices(parts: &[Vec<u8>]) -> Vec<&[u8]> {
+    parts.iter().map(Vec::as_slice).collect()
 }
 
 impl Item {
@@ -133,12 +146,23 @@ impl SpoolItems {
         });
     }
 
-    /// Seals an item: lines first, then the manifest, whose rename is the seal.
-    pub fn seal(&mut self, sealed: Sealed, parts: &[Vec<u8>], probe: &dyn Probe) -> io::Result<()> {
+    /// Writes the next members of the open batch behind the first `spilled` bytes of its file. They are not
+    /// sealed, and not durable. `NotFound` if those bytes are gone.
+    pub fn spill(&self, spilled: u64, parts: &[Vec<u8>]) -> io::Result<()> {
+        self.disk.write_at(&self.open_path(), spilled, &slices(parts))
+    }
+
+    /// Drops what was spilled of the open batch.
+    pub fn drop_spilled(&self) -> io::Result<()> {
+        self.disk.remove(&self.open_path())
+    }
+
+    /// Seals an item: lines first, then the manifest, whose rename is the seal. After an error it can be
+    /// tried again with the same `lines`, unless the error is that what was spilled is gone (`NotFound`).
+    pub fn seal(&mut self, sealed: Sealed, lines: &mut UnsealedLines, probe: &dyn Probe) -> io::Result<()> {
         let stem = self.free_stem(&sealed);
         if sealed.batch().is_some() {
-            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-            self.disk.write(&self.lines_path(&stem), &parts)?;
+            self.write_lines(&stem, lines)?;
         }
         probe.reached(CrashPoint::DuringSeal);
         let manifest = serde_json::to_vec(&sealed)?;
@@ -146,6 +170,19 @@ impl SpoolItems {
         self.items.push(Item { follows: sealed.follows.clone(), sealed, inspected: true, stem });
         self.sort();
         Ok(())
+    }
+
+    fn write_lines(&self, stem: &str, lines: &mut UnsealedLines) -> io::Result<()> {
+        if lines.spilled == 0 {
+            return self.disk.write(&self.lines_path(stem), &slices(&lines.parts));
+        }
+        if !lines.parts.is_empty() {
+            self.spill(lines.spilled, &lines.parts)?;
+            // Not written again once the file may have its name.
+            lines.spilled += lines.parts.iter().map(|part| part.len() as u64).sum::<u64>();
+            lines.parts = vec![];
+        }
+        self.disk.persist(&self.open_path(), &self.lines_path(stem))
     }
 
     /// A name by the first record; never that of an item which is still there.
@@ -179,6 +216,12 @@ impl SpoolItems {
     /// Where an item's lines lie.
     pub fn path(&self, item: &Item) -> PathBuf {
         self.lines_path(&item.stem)
+    }
+
+    /// Where the first members of the open batch lie.
+    fn open_path(&self) -> PathBuf {
+        // No manifest ever bears this name, so a start removes what a crash left.
+        self.lines_path("open")
     }
 
     /// Where lines rendered for a put are kept until it is done.

@@ -28,7 +28,7 @@ use crate::model::shard::{ShardId, StreamIdentity};
 use crate::ports::{Disk, StreamError, StreamErrorKind};
 use crate::retry::{Backoff, Pace, jitter};
 use crate::shard::budget::{Budget, SpoolQuota};
-use crate::shard::setup::{Mode, Settings, Shared};
+use crate::shard::setup::{Members, Mode, Settings, Shared};
 use crate::spool::{Settled, copies};
 use crate::stop::{Stop, StopReason};
 
@@ -104,6 +104,7 @@ impl<'a> Generation<'a> {
             host: format!("{}-{}", options.host, settled.identity.keeper),
             rules: options.rules,
             pacing: options.pacing,
+            members: Members::default(),
         };
         let (budget, quota) = (Budget::new(options.memory), SpoolQuota::new(options.spool_bytes));
         let (sender, news) = channel();

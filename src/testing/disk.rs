@@ -169,6 +169,33 @@ impl Disk for MemoryDisk {
         })
     }
 
+    fn write_at(&self, path: &Path, at: u64, parts: &[&[u8]]) -> io::Result<()> {
+        self.trouble.crash.around(|| {
+            let mut bytes = if at == 0 { vec![] } else { self.peek(path).unwrap_or_default().to_vec() };
+            if (bytes.len() as u64) < at {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let full = self.no_room();
+            bytes.truncate(at as usize);
+            bytes.extend(parts.concat());
+            if full.is_err() {
+                // Some of it fits.
+                bytes.truncate(bytes.len() - (bytes.len() - at as usize) / 2);
+            }
+            self.note("write on", path);
+            let file = File { bytes: bytes.into(), modified: self.trouble.world.now() };
+            self.state().files.insert(path.to_path_buf(), file);
+            full
+        })
+    }
+
+    fn persist(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.peek(from).is_none() && self.peek(to).is_some() {
+            return Ok(());
+        }
+        self.rename(from, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.trouble.crash.around(|| {
             let mut state = self.state();

@@ -34,6 +34,7 @@ macro_rules! killed {
 }
 
 killed! {
+    killed_after_a_spill "after-spill"
     killed_before_a_seal "before-seal"
     killed_during_a_seal "during-seal"
     killed_after_a_seal "after-seal"
@@ -56,11 +57,15 @@ fn every_named_point_has_its_test() {
 fn survives(point: &str) {
     let mut scene = Scene::new("crash", 2);
     let topic = aws::topic("crash");
-    let setting = scene.setting().max_age("1s").max_records(40).text("notice", "topic_arn", &topic.arn);
-    let payloads = point == "after-side";
+    let setting = scene.setting().max_age("1s").text("notice", "topic_arn", &topic.arn);
+    let (payloads, spills) = (point == "after-side", point == "after-spill");
+    // A batch is spilled member by member, which are a mebibyte each.
+    let setting = if spills { setting } else { setting.max_records(40) };
     let setting = if payloads { setting.text("archive", "format", "payload") } else { setting };
     if payloads {
         scene.put_all((0..300).map(|n| format!("{n}{}", if n % 5 == 0 { "\n" } else { "" }).into_bytes()));
+    } else if spills {
+        scene.put_all(large(300));
     } else {
         scene.put(300);
     }
@@ -75,6 +80,8 @@ fn survives(point: &str) {
         }
         if payloads {
             scene.put_all((0..100).map(|n| format!("{nth}\n{n}").into_bytes()));
+        } else if spills {
+            scene.put_all(large(100));
         } else {
             scene.put(100);
         }
@@ -95,6 +102,11 @@ fn survives(point: &str) {
         assert!(!sealed.is_empty(), "something was sealed when it died at {point}");
     }
     check_notices(&topic, &archive);
+}
+
+/// Payloads that do not become smaller.
+fn large(count: usize) -> impl Iterator<Item = Vec<u8>> {
+    (0..count).map(|_| std::iter::repeat_with(|| fastrand::u8(..)).take(30_000).collect())
 }
 
 /// Hex SHA-256 of every batch in the spool that has its manifest, and so is sealed.

@@ -6,7 +6,7 @@ use kinesis_keeper::ledger::start::ConfiguredStart;
 use kinesis_keeper::model::batch::{Compression, Form, Format, Limits};
 use kinesis_keeper::model::key::Layout;
 use kinesis_keeper::model::rules::Rules;
-use kinesis_keeper::shard::setup::Pacing;
+use kinesis_keeper::shard::setup::{Members, Pacing};
 use kinesis_keeper::testing::{Faults, StreamSetup};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -52,6 +52,7 @@ pub struct KeeperPlan {
     pub deaggregate: bool,
     pub keep_copies: bool,
     pub pacing: Pacing,
+    pub members: Members,
     pub skew_millis: i64,
     pub faults: Faults,
     /// How late it is started.
@@ -85,6 +86,7 @@ impl Plan {
         let mut forms = fastrand::Rng::with_seed(!seed);
         let keepers = keepers.map(|(index, name)| KeeperPlan {
             forms: some_forms(&mut forms),
+            members: some_members(seed),
             ..keeper(&mut random, name, index, calm, caught_up)
         });
         let keepers = keepers.collect();
@@ -147,10 +149,16 @@ fn keeper(
         deaggregate: random.bool(),
         keep_copies: random.u8(0..4) == 0,
         pacing,
+        members: Members::default(),
         skew_millis: random.i64(-3000..=3000),
         faults: if calm { Faults::default() } else { faults(random) },
         starts_after,
     }
+}
+
+/// In some runs members are so small that open batches are spilled all the time.
+fn some_members(seed: u64) -> Members {
+    if seed.is_multiple_of(4) { Members { text: 400, spill: 1 } } else { Members::default() }
 }
 
 /// Half of the keepers have the usual form; others change their minds.

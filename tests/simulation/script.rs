@@ -7,7 +7,7 @@ use kinesis_keeper::model::batch::{Form, Limits};
 use kinesis_keeper::model::key::Layout;
 use kinesis_keeper::model::ledger::{Body, Entry};
 use kinesis_keeper::model::rules::Rules;
-use kinesis_keeper::shard::setup::Pacing;
+use kinesis_keeper::shard::setup::{Members, Pacing};
 use kinesis_keeper::testing::{Faults, StreamSetup};
 
 use crate::archive::{Archive, Lain};
@@ -43,6 +43,7 @@ fn keeper(name: &'static str, layout: Layout, level: u32) -> KeeperPlan {
             throttled: 5 * SECOND,
             bytes_per_second: 2 << 20,
         },
+        members: Members::default(),
         skew_millis: 0,
         faults: Faults::default(),
         starts_after: 1_000_000 * HOUR,

@@ -197,6 +197,7 @@ impl Keeper {
             host: self.trouble.identity(),
             rules: self.run.rules,
             pacing: self.plan.pacing,
+            members: self.plan.members,
         }
     }
 
