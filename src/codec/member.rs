@@ -31,6 +31,11 @@ impl GzipPacker {
         Self { level: CompressionLvl::new(level).unwrap_or_default() }
     }
 
+    /// Whether ISA-L makes this level's members: it has none that are as small as those of the others.
+    fn is_isals(self) -> bool {
+        cfg!(feature = "isal") && i32::from(self.level) == 1
+    }
+
     fn compressor(self) -> Compressor {
         Compressor::new(self.level)
     }
@@ -38,23 +43,34 @@ impl GzipPacker {
     /// The member that holds `text`.
     pub(super) fn pack(self, text: &[u8]) -> Vec<u8> {
         let make = || Open { compressor: self.compressor(), scratch: Vec::new() };
-        POOL.with(self.level.into(), make, |open| open.pack(text))
+        POOL.with(self.level.into(), make, |open| open.pack(text, self.is_isals()))
     }
 }
 
 impl Open {
-    fn pack(&mut self, text: &[u8]) -> Vec<u8> {
+    fn pack(&mut self, text: &[u8], by_isal: bool) -> Vec<u8> {
         let bound = self.compressor.gzip_compress_bound(text.len());
         make_room(&mut self.scratch, bound);
-        let packed = self.compressor.gzip_compress(text, &mut self.scratch);
-        let member = match packed {
-            Ok(len) => self.scratch[..len].to_vec(),
-            // Cannot be with libdeflate's own bound; if it ever is, the text is kept all the same.
-            Err(libdeflater::CompressionError::InsufficientSpace) => stored(text),
-        };
+        let fast = if by_isal { pack_by_isal(text, &mut self.scratch) } else { None };
+        let packed = fast.or_else(|| self.compressor.gzip_compress(text, &mut self.scratch).ok());
+        // Without room it cannot be with libdeflate's own bound; if it ever is, the text is kept all the same.
+        let member = packed.map_or_else(|| stored(text), |len| self.scratch[..len].to_vec());
         shrink(&mut self.scratch);
         member
     }
+}
+
+/// The length of the member that ISA-L's level 1 made of `text`; `None` if it does not fit.
+#[cfg(feature = "isal")]
+fn pack_by_isal(text: &[u8], scratch: &mut [u8]) -> Option<usize> {
+    // Nothing is faster for nothing, and what it makes of it is not promised.
+    let text = Some(text).filter(|text| !text.is_empty())?;
+    isal::compress_into(text, scratch, isal::CompressionLevel::One, isal::Codec::Gzip).ok()
+}
+
+#[cfg(not(feature = "isal"))]
+fn pack_by_isal(_: &[u8], _: &mut [u8]) -> Option<usize> {
+    None
 }
 
 /// A member that holds `text` uncompressed.
@@ -93,6 +109,7 @@ mod tests {
     #[test]
     fn the_header_is_always_the_same() {
         for level in [0, 1, 6, 12, 99] {
+            assert_eq!(unpack(&GzipPacker::new(level).pack(b"")), b"");
             let member = GzipPacker::new(level).pack(b"text\n");
             assert_eq!(member[..4], [0x1f, 0x8b, 8, 0], "deflate, no name, no further fields");
             assert_eq!(member[4..8], [0; 4], "mtime");
@@ -113,13 +130,14 @@ mod tests {
     fn a_member_is_the_same_whatever_was_packed_before() {
         let text: Vec<u8> = (0..1_200_000_u32).map(|n| (n.wrapping_mul(n) / 977) as u8).collect();
         for level in [1, 6, 12] {
-            let mut new = Open { compressor: GzipPacker::new(level).compressor(), scratch: Vec::new() };
-            let packed = new.pack(&text);
-            let mut used = Open { compressor: GzipPacker::new(level).compressor(), scratch: Vec::new() };
-            let _ = used.pack(&text[..700_000]);
-            let _ = used.pack(b"short\n");
-            assert_eq!(used.pack(&text), packed, "level {level}");
-            assert_eq!(GzipPacker::new(level).pack(&text), packed);
+            let packer = GzipPacker::new(level);
+            let open = || Open { compressor: packer.compressor(), scratch: Vec::new() };
+            let packed = open().pack(&text, packer.is_isals());
+            let mut used = open();
+            let _ = used.pack(&text[..700_000], packer.is_isals());
+            let _ = used.pack(b"short\n", packer.is_isals());
+            assert_eq!(used.pack(&text, packer.is_isals()), packed, "level {level}");
+            assert_eq!(packer.pack(&text), packed);
             assert_eq!(unpack(&packed), text);
         }
     }

@@ -96,10 +96,14 @@ impl ShardWorker {
             self.shared.quota.unspill(bytes);
             if self.open.spilled > 0 && error.kind() == io::ErrorKind::NotFound {
                 self.lost_spilled(&error);
-            } else {
-                // They stay in memory, and reading pauses.
-                self.disk_failed("writing to the spool", &error);
+                return;
             }
+            if self.open.spilled == 0 {
+                // What was written of them must not take room on a full disk.
+                self.remove_spilled();
+            }
+            // They stay in memory, and reading pauses.
+            self.disk_failed("writing to the spool", &error);
             return;
         }
         self.writer.drop_members();
@@ -115,6 +119,7 @@ impl ShardWorker {
             "what was written of the open batch is gone: {error}; its records are read again"
         );
         self.ports.meter.error(Service::Disk, "lost");
+        self.remove_spilled();
         self.read_anew();
         Activity::Acted
     }
@@ -124,10 +129,14 @@ impl ShardWorker {
         let spilled = std::mem::take(&mut self.open.spilled);
         if spilled > 0 {
             self.shared.quota.unspill(spilled);
-            if let Err(error) = self.spool.drop_spilled() {
-                // The next batch is written over it, or the next start removes it.
-                tracing::debug!(shard = %self.setup.shard.id, "{error}");
-            }
+            self.remove_spilled();
+        }
+    }
+
+    fn remove_spilled(&self) {
+        if let Err(error) = self.spool.drop_spilled() {
+            // The next batch is written over it, or the next start removes it.
+            tracing::debug!(shard = %self.setup.shard.id, "{error}");
         }
     }
 

@@ -387,10 +387,9 @@ impl Drop for ShardWorker {
         if self.setup.mode != Mode::Drain {
             self.shared.budget.leave(&self.setup.shard.id);
         }
-        self.drop_spilled();
-        if let Some(unsealed) = &self.unsealed {
-            self.shared.quota.unspill(unsealed.spilled());
-        }
+        // The file itself is removed when the shard is opened again.
+        let unsealed = self.unsealed.as_ref().map_or(0, Unsealed::spilled);
+        self.shared.quota.unspill(self.open.spilled + unsealed);
         self.shared.quota.remove(self.spool.bytes());
     }
 }
