@@ -173,7 +173,7 @@ impl<'a> Scribe<'a> {
         let attributes = Attributes {
             content_type: form.compression.media_type(),
             sha256: content.sha256.clone(),
-            metadata: metadata::of(&source, content),
+            metadata: metadata::of(&source, content, Some(6)),
             data: true,
         };
         self.shelf.put_if_absent(key, PutBody::Bytes(&parts.concat()), &attributes, &Stop::new()).unwrap();

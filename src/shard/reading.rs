@@ -277,6 +277,7 @@ impl ShardWorker {
             }
         }
         let now = self.ports.clock.monotonic();
+        let chosen_level = self.choose_level();
         let Some(reading) = &mut self.reading else { return Taken::ReadAgain };
         if self.writer.is_empty() {
             self.open = OpenBatch {
@@ -284,6 +285,7 @@ impl ShardWorker {
                 since: Some(now),
                 hour: Some(hour).max(reading.hour),
                 oldest_arrival: Some(record.arrival),
+                chosen_level,
             };
         }
         let (before, mut bytes) = (self.writer.records(), 0);

@@ -24,17 +24,14 @@ use crate::ports::{IteratorStart, Stream, StreamError};
 /// Local copies lie in this folder of the state directory, by their keys.
 const COPIES: &str = "archive";
 
-/// The levels that an object may have been compressed with: zstd's; gzip has 1 to 12 of them.
-const LEVELS: std::ops::RangeInclusive<u32> = 1..=22;
-
 /// The candidates of one source, or why it could not be asked.
 pub(super) type Found = Result<Vec<Candidate>, String>;
 
 /// Bytes that may be the object.
 pub(super) enum Candidate {
-    /// They are.
-    Proved { bytes: Bytes, content: Box<Content> },
-    /// They are not, and why; what is worth keeping of them.
+    /// They are; made at this level, if that is known.
+    Proved { bytes: Bytes, content: Box<Content>, level: Option<u32> },
+    /// They are not, and why; what is worth keeping of them, rendered for the spool.
     Other { why: String, rest: Option<(Bytes, Box<Content>)> },
 }
 
@@ -87,7 +84,7 @@ impl Candidates<'_> {
         let Some(spooled) = self.records(stream)? else { return Ok(Vec::new()) };
         let lines = Bytes::from(spooled.parts.concat());
         let own = self.mender.tools.level;
-        let others = LEVELS.filter(|level| *level != own);
+        let others = batch.compression.levels().filter(|level| *level != own);
         // The same lines, compressed as they were then.
         for level in std::iter::once(own).chain(others) {
             let mut renderer = Renderer::new(batch.form(), level);
@@ -109,6 +106,7 @@ impl Candidates<'_> {
                 return Ok(vec![Candidate::Proved {
                     bytes: parts.concat().into(),
                     content: Box::new(content),
+                    level: Some(renderer.level()),
                 }]);
             }
         }
@@ -174,7 +172,7 @@ impl Candidates<'_> {
                 let why = format!("its SHA-256 is {}, and was {sha256}", content.sha256);
                 Ok(Candidate::Other { why, rest: None })
             }
-            Some(_) | None => Ok(Candidate::Proved { bytes: whole, content }),
+            Some(_) | None => Ok(Candidate::Proved { bytes: whole, content, level: None }),
         }
     }
 
