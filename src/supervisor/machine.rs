@@ -61,7 +61,8 @@ impl Cores for Machine {
         if passed >= APART {
             let ticks = Ticks::now();
             let before = last.ticks.filter(|_| passed <= STALE);
-            let in_use = before.zip(ticks).and_then(|(before, ticks)| ticks.in_use_since(&before, self.allowed));
+            let in_use =
+                before.zip(ticks).and_then(|(before, ticks)| ticks.in_use_since(&before, self.allowed));
             *last = Last { at: now, ticks, in_use };
         }
         last.in_use

@@ -14,8 +14,8 @@ use kinesis_keeper::shard::setup::{Mode, Next, Outcome, Shared};
 use kinesis_keeper::spool::identity::Settled;
 use kinesis_keeper::stop::{Seen, Stop, StopReason};
 use kinesis_keeper::testing::{
-    Crashed, ManualClock, ManualCores, MemoryBucket, MemoryDisk, MemoryStore, MemoryStream, Recorder, SilentMeter,
-    Snapshot, StreamOf, Trouble, When, World,
+    Crashed, ManualClock, ManualCores, MemoryBucket, MemoryDisk, MemoryStore, MemoryStream, Recorder,
+    SilentMeter, Snapshot, StreamOf, Trouble, When, World,
 };
 
 use crate::plan::{KeeperPlan, MINUTE, Plan, SECOND, between};

@@ -16,7 +16,7 @@ use crate::codec::aggregate::for_each_user_record;
 use crate::codec::reader::recut;
 use crate::codec::writer::Finished;
 use crate::codec::{BatchWriter, Renderer};
-use crate::model::batch::Content;
+use crate::model::batch::{Content, Level};
 use crate::model::ledger::Body;
 use crate::model::shard::HashKeyRange;
 use crate::ports::{IteratorStart, Stream, StreamError};
@@ -84,9 +84,10 @@ impl Candidates<'_> {
         let Some(spooled) = self.records(stream)? else { return Ok(Vec::new()) };
         let lines = Bytes::from(spooled.parts.concat());
         let own = self.mender.tools.level;
-        let others = batch.compression.levels().filter(|level| *level != own);
+        let usual = Level::USUAL;
+        let others = batch.compression.levels().filter(|level| ![own, usual].contains(level));
         // The same lines, compressed as they were then.
-        for level in std::iter::once(own).chain(others) {
+        for level in [own, usual].into_iter().chain(others) {
             let mut renderer = Renderer::new(batch.form(), level);
             recut(lines.as_ref(), |_| true, &mut renderer).map_err(|error| error.to_string())?;
             let Some(finished) = renderer.finish() else { break };

@@ -111,7 +111,10 @@ fn a_level_is_one_of_its_compressor_or_auto() {
             assert!(told.ends_with(&end), "{told}");
         }
         let told = with_level("\"Auto\"").unwrap_err();
-        assert!(told.ends_with(&format!(":7: [archive] level = \"Auto\" is not a level; {allowed}")), "{told}");
+        assert!(
+            told.ends_with(&format!(":7: [archive] level = \"Auto\" is not a level; {allowed}")),
+            "{told}"
+        );
         let told = with_level("6.0").unwrap_err();
         assert!(told.ends_with(" level must be an integer or \"auto\", not a float"), "{told}");
     }

@@ -22,8 +22,8 @@ use crate::shard::setup::{Next, Outcome, Pacing, Ports, Setup, Shared};
 use crate::spool::copies::Keep;
 use crate::spool::{LocalDisk, MemoryCheckpoints};
 use crate::stop::{Stop, StopReason};
-use crate::testing::ManualCores;
 use crate::supervisor::{MeterSource, Options, Overdue, Services, Supervisor, SystemClock, Worker, Workers};
+use crate::testing::ManualCores;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ARN: &str = "arn:aws:kinesis:eu-central-1:1:stream/stream";
