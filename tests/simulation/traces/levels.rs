@@ -7,15 +7,16 @@ use kinesis_keeper::model::rules::Rules;
 use crate::archive::{Archive, Lain};
 use crate::check::ensure;
 use crate::driver::Driver;
-use crate::plan::{HOUR, Plan};
+use crate::plan::{HOUR, MINUTE, Plan, SECOND};
 use crate::script::{ADA, Script, ledger, objects, quiet, sealed};
 
-/// Records of a batch, and of a reply: each reply is a batch.
+/// Records of a batch; a reply brings one.
 const BATCH: u32 = 30;
 
 fn plan(rules: Rules, level: Level, form: Form) -> Plan {
     let mut plan = quiet(rules);
-    plan.stream.reply_limit = BATCH as usize;
+    plan.stream.reply_limit = 1;
+    plan.keepers[ADA].pacing.caught_up = SECOND;
     plan.keepers[ADA].limits.max_records = u64::from(BATCH);
     plan.keepers[ADA].forms = vec![form];
     plan.keepers[ADA].level = level;
@@ -60,19 +61,20 @@ pub fn a_shard_behind_on_busy_cores_compresses_fast(rules: Rules) -> Result<(), 
         s.write(BATCH);
         s.until("what came then", |driver| objects(driver) == 5)?;
         let found = levels(&s.driver)?;
-        ensure!(found[0] == 6 && found[2..] == [1, 6, 6], "{form:?}: {found:?}");
+        // The second may have begun before the cores were busy.
+        ensure!(found[0] == 6 && found[2..] == [1, 1, 6], "{form:?}: {found:?}");
         s.settle()?;
     }
     Ok(())
 }
 
-/// What was sealed is put after a restart: its object still says the level at which it was made. Of a sealed
-/// item that does not know it, nothing is said.
+/// What was sealed is put after a restart: its object still says the level at which it was made.
 pub fn a_sealed_batch_remembers_its_level(rules: Rules) -> Result<(), String> {
     let mut s = Script::new(plan(rules, Level::Auto, Form::SPOOLED));
     s.start(ADA);
     s.write(BATCH);
     s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.run(MINUTE);
     s.kill(ADA);
     s.write(2 * BATCH);
     s.run(HOUR);
@@ -86,7 +88,7 @@ pub fn a_sealed_batch_remembers_its_level(rules: Rules) -> Result<(), String> {
     s.start(ADA);
     s.until("all put", |driver| objects(driver) == 3)?;
     let found = levels(&s.driver)?;
-    ensure!(found == [6, 1, 6], "{found:?}");
+    ensure!(found == [6, 1, 1], "{found:?}");
     s.settle()?;
     Ok(())
 }
