@@ -3,6 +3,7 @@
 //! Calls block the calling thread with a deadline of the adapter's own and are interrupted by the
 //! [`Stop`](crate::stop::Stop) they are given. Adapters (`aws/`, `spool::LocalDisk`) and fakes (`testing/`) implement them.
 
+mod cores;
 mod disk;
 mod meter;
 mod notifier;
@@ -13,6 +14,7 @@ mod stream;
 
 use std::time::Duration;
 
+pub use cores::Cores;
 pub use disk::{CheckpointStore, Disk, FileInfo};
 pub use meter::{Meter, MetricSink, PushError, ShardState, Standing};
 pub use notifier::{Notifier, NotifyError};

@@ -166,7 +166,7 @@ pub(super) fn against_entry(content: &Content, batch: &BatchBody) -> Result<(), 
     }
 }
 
-/// Why the metadata do not fit the object and its entry.
+/// Why the metadata do not fit the object and its entry. (Its level may be any.)
 pub(super) fn against_metadata(head: &Head, content: &Content, entry: &Entry) -> Result<(), String> {
     let source = Source {
         stream: &entry.stream,
@@ -174,7 +174,7 @@ pub(super) fn against_metadata(head: &Head, content: &Content, entry: &Entry) ->
         shard: &entry.shard,
         serial: Some(entry.serial),
     };
-    for (name, expected) in metadata::of(&source, content) {
+    for (name, expected) in metadata::of(&source, content, None) {
         match head.meta(name) {
             Some(found) if found == expected => {}
             Some(found) => return Err(format!("{name} is {found}, not {expected}")),

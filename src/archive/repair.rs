@@ -13,7 +13,7 @@ use super::report::{Broken, Report};
 use super::verify::{Options, verify};
 use super::{Archive, against};
 use crate::codec::void;
-use crate::model::batch::Content;
+use crate::model::batch::{Compression, Content};
 use crate::model::key::serial_of;
 use crate::model::ledger::{BatchBody, Body, Entry, GapCause};
 use crate::model::metadata::{self, Source};
@@ -205,8 +205,8 @@ impl Mender<'_> {
             };
             for candidate in found {
                 match candidate {
-                    Candidate::Proved { bytes, content } => {
-                        return self.put_back(&claim, (&bytes, &content), source);
+                    Candidate::Proved { bytes, content, level } => {
+                        return self.put_back(&claim, (&bytes, &content, level), source);
                     }
                     Candidate::Other { why, rest } => {
                         tried.push(format!("{source}: {why}"));
@@ -256,10 +256,10 @@ impl Mender<'_> {
     fn put_back(
         &self,
         claim: &Claim,
-        (bytes, content): (&[u8], &Content),
+        (bytes, content, level): (&[u8], &Content, Option<u32>),
         source: &str,
     ) -> Result<Repair, StoreError> {
-        let attributes = attributes(claim, content, Some(claim.entry.serial));
+        let attributes = attributes(claim, content, level, Some(claim.entry.serial));
         self.put(&claim.key, bytes, &attributes, source, &|| {
             let candidates = Candidates { mender: self, claim };
             let whole = candidates.current().is_ok_and(|found| {
@@ -302,7 +302,9 @@ impl Mender<'_> {
     ) -> Result<Repair, StoreError> {
         let proof = (&content.first_sequence_number, content.content_sha256.as_str());
         let key = self.archive.keys.repaired(&claim.entry.shard, claim.entry.stream_created, proof);
-        let attributes = Attributes { content_type: "application/gzip", ..attributes(claim, content, None) };
+        let level = Some(Compression::Gzip.nearest_level(self.tools.level));
+        let attributes = attributes(claim, content, level, None);
+        let attributes = Attributes { content_type: Compression::Gzip.media_type(), ..attributes };
         self.tools.store.put_if_absent(&key, PutBody::Bytes(bytes), &attributes, self.stop)?;
         Ok(Repair {
             key: claim.key.clone(),
@@ -315,7 +317,7 @@ impl Mender<'_> {
     fn void(&self, claim: &Claim) -> Result<Repair, StoreError> {
         let bytes = void::of(&claim.batch);
         let key = &claim.batch.key;
-        let mut attributes = attributes(claim, &void::content(&claim.batch), Some(claim.entry.serial));
+        let mut attributes = attributes(claim, &void::content(&claim.batch), None, Some(claim.entry.serial));
         attributes.metadata.push((metadata::VOID, "1".to_owned()));
         self.put(key, bytes, &attributes, "the gap that follows: it is a void", &|| {
             Ok(self.tools.store.head(key, self.stop)?.is_some_and(|head| head.is_void()))
@@ -332,11 +334,11 @@ fn source(claim: &Claim, serial: Option<u64>) -> Source<'_> {
     }
 }
 
-fn attributes(claim: &Claim, content: &Content, serial: Option<u64>) -> Attributes {
+fn attributes(claim: &Claim, content: &Content, level: Option<u32>, serial: Option<u64>) -> Attributes {
     Attributes {
         content_type: claim.batch.compression.media_type(),
         sha256: content.sha256.clone(),
-        metadata: metadata::of(&source(claim, serial), content),
+        metadata: metadata::of(&source(claim, serial), content, level),
         data: true,
     }
 }

@@ -1,5 +1,6 @@
 //! Archives as a keeper writes them, for tests of what reads them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::model::shard::{ShardId, StreamIdentity};
 use crate::model::timestamp::{Hour, Timestamp};
 use crate::ports::{Attributes, Body as PutBody, ObjectStore};
 use crate::stop::Stop;
-use crate::testing::Shelf;
+use crate::testing::{Shelf, Shelved};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
@@ -173,7 +174,7 @@ impl<'a> Scribe<'a> {
         let attributes = Attributes {
             content_type: form.compression.media_type(),
             sha256: content.sha256.clone(),
-            metadata: metadata::of(&source, content),
+            metadata: metadata::of(&source, content, Some(6)),
             data: true,
         };
         self.shelf.put_if_absent(key, PutBody::Bytes(&parts.concat()), &attributes, &Stop::new()).unwrap();
@@ -194,6 +195,15 @@ impl<'a> Scribe<'a> {
         let children = children.iter().map(|child| ShardId::new(*child)).collect();
         self.append(Body::End(EndBody { children }));
     }
+}
+
+/// All of a bucket but the objects' levels: only who made the bytes knows those.
+pub(super) fn but_levels(objects: &BTreeMap<String, Shelved>) -> BTreeMap<String, Shelved> {
+    let mut objects = objects.clone();
+    for object in objects.values_mut() {
+        object.metadata.retain(|(name, _)| name != metadata::LEVEL);
+    }
+    objects
 }
 
 /// A shard that split, its two children, several hours and a gap.

@@ -12,7 +12,12 @@ use crate::model::record::ArchivedRecord;
 use crate::model::sequence::SequenceNumber;
 
 /// A batch on its way into an object of some form.
-pub enum Renderer {
+pub struct Renderer {
+    level: u32,
+    writer: Writer,
+}
+
+enum Writer {
     /// An envelope line a record.
     Envelope(Box<BatchWriter>),
     /// The payloads alone.
@@ -22,23 +27,30 @@ pub enum Renderer {
 impl Renderer {
     /// An empty batch, to be written in this form; `level` is brought into its compressor's range.
     pub fn new(form: Form, level: u32) -> Self {
-        match form.format {
-            Format::Envelope => Self::Envelope(Box::new(BatchWriter::packed(form.compression, level))),
-            Format::Payload => Self::Payload(Box::new(PayloadWriter {
+        let level = form.compression.nearest_level(level);
+        let writer = match form.format {
+            Format::Envelope => Writer::Envelope(Box::new(BatchWriter::packed(form.compression, level))),
+            Format::Payload => Writer::Payload(Box::new(PayloadWriter {
                 lines: Row::new(form.compression, level),
                 side: Row::new(form.compression, level),
                 ends: None,
                 side_ends: None,
                 aggregate: Vec::new(),
             })),
-        }
+        };
+        Self { level, writer }
+    }
+
+    /// The level at which it compresses.
+    pub const fn level(&self) -> u32 {
+        self.level
     }
 
     /// Appends a record.
     pub fn append(&mut self, record: &ArchivedRecord<'_>) {
-        match self {
-            Self::Envelope(writer) => writer.append(record),
-            Self::Payload(writer) => writer.append(record),
+        match &mut self.writer {
+            Writer::Envelope(writer) => writer.append(record),
+            Writer::Payload(writer) => writer.append(record),
         }
     }
 
@@ -49,17 +61,17 @@ impl Renderer {
 
     /// The last record's sequence number.
     pub fn last(&self) -> Option<&SequenceNumber> {
-        match self {
-            Self::Envelope(writer) => writer.last(),
-            Self::Payload(writer) => writer.ends.as_ref().map(|ends| &ends.last),
+        match &self.writer {
+            Writer::Envelope(writer) => writer.last(),
+            Writer::Payload(writer) => writer.ends.as_ref().map(|ends| &ends.last),
         }
     }
 
     /// Bytes held.
     pub fn memory(&self) -> u64 {
-        match self {
-            Self::Envelope(writer) => writer.memory(),
-            Self::Payload(writer) => {
+        match &self.writer {
+            Writer::Envelope(writer) => writer.memory(),
+            Writer::Payload(writer) => {
                 let aggregate: usize = writer.aggregate.iter().map(|record| record.data.capacity()).sum();
                 writer.lines.memory() + writer.side.memory() + aggregate as u64
             }
@@ -68,33 +80,33 @@ impl Renderer {
 
     /// Ends the batch and hands it out; `None` if it is empty.
     pub fn finish(&mut self) -> Option<Finished> {
-        match self {
-            Self::Envelope(writer) => writer.finish(),
-            Self::Payload(writer) => writer.finish(),
+        match &mut self.writer {
+            Writer::Envelope(writer) => writer.finish(),
+            Writer::Payload(writer) => writer.finish(),
         }
     }
 
     /// Drops all records.
     pub fn clear(&mut self) {
-        match self {
-            Self::Envelope(writer) => writer.clear(),
-            Self::Payload(writer) => writer.clear(),
+        match &mut self.writer {
+            Writer::Envelope(writer) => writer.clear(),
+            Writer::Payload(writer) => writer.clear(),
         }
     }
 }
 
 impl TakesLines for Renderer {
     fn take(&mut self, line: &LineRef<'_>) -> Result<(), NotALine> {
-        match self {
-            Self::Envelope(writer) => writer.append_line(line),
-            Self::Payload(writer) => writer.append(&parse_line(line.text)?.as_archived()),
+        match &mut self.writer {
+            Writer::Envelope(writer) => writer.append_line(line),
+            Writer::Payload(writer) => writer.append(&parse_line(line.text)?.as_archived()),
         }
         Ok(())
     }
 }
 
 /// Writes payloads, a line each, and what can't be a line to the side.
-pub struct PayloadWriter {
+struct PayloadWriter {
     lines: Row,
     side: Row,
     ends: Option<Ends>,

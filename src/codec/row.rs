@@ -68,6 +68,11 @@ impl Row {
         self.member_text = bytes;
     }
 
+    /// What is written from now on is compressed at this level.
+    pub(super) fn set_level(&mut self, level: u32) {
+        self.packer = Packer::new(self.compression, level);
+    }
+
     pub(super) const fn lines(&self) -> u64 {
         self.lines
     }

@@ -108,6 +108,13 @@ impl BatchWriter {
         self
     }
 
+    /// Chooses the level of the batch that begins now; a batch that has begun keeps its own.
+    pub fn set_level(&mut self, level: u32) {
+        if self.is_empty() {
+            self.row.set_level(level);
+        }
+    }
+
     /// Appends a record as an envelope line.
     pub fn append(&mut self, record: &ArchivedRecord<'_>) {
         self.row.text.write_line(record);

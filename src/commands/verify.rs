@@ -115,7 +115,7 @@ fn mend(opened: &Opened, aws: &Aws, options: &Options, report: &mut Report) -> R
         store: &*aws.store,
         copies: is_of_archive(&opened.config, &disk).then_some(&disk as &dyn Disk),
         stream: Some(&aws.stream),
-        level: opened.config.archive.level,
+        level: opened.config.archive.level.with(None),
     };
     repair(&opened.archive, options, report, &tools, &opened.stop)
         .map_err(|error| Failure::failed(format!("the repair was broken off: {error}")))?;

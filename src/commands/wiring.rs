@@ -16,7 +16,7 @@ use crate::ports::{CheckpointStore, Clock, NoProbe, Notifier, Probe, Stream};
 use crate::shard::setup::Pacing;
 use crate::spool::copies::Keep;
 use crate::spool::{DiskCheckpoints, LocalDisk, MemoryCheckpoints};
-use crate::supervisor::{DRAIN, Options, Services, ShardWorkers};
+use crate::supervisor::{DRAIN, Machine, Options, Services, ShardWorkers};
 
 /// How the stream is kept. `seed` decides all that is random.
 pub(super) fn options(config: &Config, seed: u64) -> Options {
@@ -118,8 +118,10 @@ pub(super) fn services(
         Checkpoints::Disk => Arc::new(DiskCheckpoints::new(disk.clone())),
         Checkpoints::Memory => Arc::new(MemoryCheckpoints::default()),
     };
+    let cores = Arc::new(Machine::new(Arc::clone(&clock)));
     Services {
         clock,
+        cores,
         disk,
         checkpoints,
         stream,

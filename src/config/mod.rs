@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Problem};
 
-use crate::model::batch::{Form, Limits};
+use crate::model::batch::{Form, Level, Limits};
 use crate::model::key::{Layout, Prefix};
 use crate::model::timestamp::Timestamp;
 
@@ -107,8 +107,8 @@ pub struct Archive {
     pub layout: Layout,
     /// How records are written, and objects are compressed.
     pub form: Form,
-    /// The level of the compressor: 1 to 12 for gzip, 1 to 22 for zstd.
-    pub level: u32,
+    /// How hard the compressor tries; a level is one of its own.
+    pub level: Level,
     /// The storage class of data objects, as S3 writes it.
     pub storage_class: String,
     /// The KMS key of every object; `None`: the bucket's default.

@@ -10,7 +10,7 @@ use super::{
     Archive, Aws, Batch, Checkpoint, CheckpointStore, Config, Consumer, Disk, Log, LogFormat, LogLevel,
     LogTarget, Metrics, Notices, Start, Stream, value,
 };
-use crate::model::batch::{Compression, Form, Format, Limits};
+use crate::model::batch::{Compression, Form, Format, Level, Limits};
 use crate::model::key::{Layout, Prefix};
 
 const KIB: u64 = 1 << 10;
@@ -111,17 +111,13 @@ fn archive(mut from: Section<'_, '_>) -> Option<Archive> {
         format: from.read("format", Format::Envelope, value::choice(formats, &[])),
         compression: from.read("compression", Compression::Gzip, value::choice(compressions, &[])),
     };
-    let highest = match form.compression {
-        Compression::Gzip => 12,
-        Compression::Zstd => 22,
-    };
     let archive = Archive {
         bucket: String::new(),
         expected_bucket_owner: from.read("expected_bucket_owner", None, value::unless_empty(value::account)),
         prefix: from.read("prefix", Prefix::default(), value::checked(value::prefix)),
         layout: from.read("layout", Layout::Hive, value::choice(layouts, &[])),
         form,
-        level: from.read("level", 6, value::small_integer(1..=highest)),
+        level: from.read("level", Level::Fixed(Level::USUAL), value::level(form.compression.levels())),
         storage_class: from.read("storage_class", "STANDARD", value::choice(STORAGE_CLASSES, &[])).to_owned(),
         sse_kms_key_id: from.read("sse_kms_key_id", None, value::unless_empty(value::kms_key)),
         object_lock_days: from.read("object_lock_days", 0, value::small_integer(0..=36_500)),

@@ -70,7 +70,7 @@ fn only_a_name_and_a_bucket_are_required() {
             prefix: Prefix::default(),
             layout: Layout::Hive,
             form: Form::SPOOLED,
-            level: 6,
+            level: Level::Fixed(6),
             storage_class: "STANDARD".into(),
             sse_kms_key_id: None,
             object_lock_days: 0,
@@ -170,7 +170,7 @@ fn everything_that_is_wrong_is_told_at_once_by_line() {
     assert_eq!(
         lines,
         [
-            "k.toml:2: [archive] level = 13 is out of range; allowed: 1 to 12",
+            "k.toml:2: [archive] level = 13 is out of range; allowed: 1 to 12, or \"auto\"",
             "k.toml:3: [archive] bucket = \"B\" is not a bucket's name: it has 3 to 63 characters",
             "k.toml:5: [batch] max_age must be a duration such as \"5m\", not an integer",
             "k.toml:6: [batch] zzz is not a known key; known are max_age, max_records, max_bytes, memory",

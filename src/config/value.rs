@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use toml_edit::Item;
 
 use super::{Consumer, HostPort, Start, TopicArn};
+use crate::model::batch::Level;
 use crate::model::key::Prefix;
 
 /// What a value is, with its article.
@@ -84,6 +85,23 @@ pub(super) fn small_integer(range: RangeInclusive<u32>) -> impl FnOnce(&Item) ->
     move |item| {
         let number = integer(u64::from(low)..=u64::from(high))(item)?;
         Ok(u32::try_from(number).unwrap_or(high))
+    }
+}
+
+/// A level of the compressor, or the word that leaves it to the shard.
+pub(super) fn level(range: RangeInclusive<u32>) -> impl FnOnce(&Item) -> Result<Level, String> {
+    move |item| {
+        let allowed = format!("allowed: {} to {}, or \"auto\"", range.start(), range.end());
+        if let Some(text) = item.as_str() {
+            return match text {
+                "auto" => Ok(Level::Auto),
+                _ => Err(format!("= {text:?} is not a level; {allowed}")),
+            };
+        }
+        let wanted = || wrong_kind(item, "an integer or \"auto\"");
+        let number = item.as_integer().ok_or_else(wanted)?;
+        let level = u32::try_from(number).ok().filter(|level| range.contains(level));
+        level.map(Level::Fixed).ok_or_else(|| format!("= {number} is out of range; {allowed}"))
     }
 }
 

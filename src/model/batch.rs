@@ -1,5 +1,6 @@
 //! A batch: how large it may grow, why it was sealed, and what is known of its content.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,44 @@ impl Compression {
         match self {
             Self::Gzip => "application/gzip",
             Self::Zstd => "application/zstd",
+        }
+    }
+
+    /// The levels of its compressor, libdeflate's or libzstd's.
+    pub const fn levels(self) -> RangeInclusive<u32> {
+        match self {
+            Self::Gzip => 1..=12,
+            Self::Zstd => 1..=22,
+        }
+    }
+
+    /// The level that is used where this one is asked for: others are brought into the range.
+    pub fn nearest_level(self, level: u32) -> u32 {
+        level.clamp(*self.levels().start(), *self.levels().end())
+    }
+}
+
+/// How hard the compressor tries: what the settings say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Always so hard: one of [`Compression::levels`].
+    Fixed(u32),
+    /// [`Level::USUAL`] while the shard is caught up, [`Level::FAST`] while it is behind and the machine's
+    /// cores are busy.
+    Auto,
+}
+
+impl Level {
+    /// What is taken where nothing speaks against it.
+    pub const USUAL: u32 = 6;
+    /// What costs the least time.
+    pub const FAST: u32 = 1;
+
+    /// The level of what is compressed now, where [`Level::Auto`] chose so for it, if it did.
+    pub fn with(self, chosen: Option<u32>) -> u32 {
+        match self {
+            Self::Fixed(level) => level,
+            Self::Auto => chosen.unwrap_or(Self::USUAL),
         }
     }
 }

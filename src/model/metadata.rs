@@ -18,6 +18,9 @@ pub const RECORDS: &str = "keeper-records";
 /// Its end.
 pub const LAST_SEQUENCE_NUMBER: &str = "keeper-last-sequence-number";
 
+/// The level at which the object was compressed, where that is known.
+pub const LEVEL: &str = "keeper-level";
+
 /// Where the records of an object come from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -31,8 +34,8 @@ pub struct Source<'a> {
     pub serial: Option<u64>,
 }
 
-/// The metadata of an object with this content.
-pub fn of(source: &Source<'_>, content: &Content) -> Vec<(&'static str, String)> {
+/// The metadata of an object with this content, compressed at this level; `None`: not known, or no matter.
+pub fn of(source: &Source<'_>, content: &Content, level: Option<u32>) -> Vec<(&'static str, String)> {
     let mut metadata = vec![
         ("keeper-version", FORMAT_VERSION.to_string()),
         ("keeper-stream", source.stream.to_owned()),
@@ -50,5 +53,6 @@ pub fn of(source: &Source<'_>, content: &Content) -> Vec<(&'static str, String)>
         ("keeper-first-arrival", content.first_arrival.to_string()),
         ("keeper-last-arrival", content.last_arrival.to_string()),
     ]);
+    metadata.extend(level.map(|level| (LEVEL, level.to_string())));
     metadata
 }

@@ -69,6 +69,12 @@ pub struct SealedBatch {
     pub deaggregate: bool,
     /// MillisBehindLatest of the last reply before the seal.
     pub millis_behind_latest: u64,
+    /// The level at which the spool file is compressed; `None`: sealed by a version that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u32>,
+    /// What [`Level::Auto`](super::batch::Level::Auto) chose for its object when it began, if that was the setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_level: Option<u32>,
 }
 
 impl Sealed {

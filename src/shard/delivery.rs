@@ -70,6 +70,8 @@ pub(super) struct Lines {
     pub(super) content: Content,
     /// Those of their records that can't be lines of their form.
     pub(super) side: Option<SideLines>,
+    /// The level at which they are compressed, and the side object's, where it is known.
+    pub(super) level: Option<u32>,
     /// MillisBehindLatest when they were sealed.
     pub(super) millis_behind_latest: u64,
 }

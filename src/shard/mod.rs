@@ -10,6 +10,7 @@ mod checkpointing;
 pub mod closing;
 mod delivery;
 mod ending;
+mod level;
 mod locating;
 mod lost;
 mod open_batch;

@@ -18,4 +18,6 @@ pub(super) struct OpenBatch {
     pub(super) spilled: u64,
     /// The earliest arrival in it.
     pub(super) oldest_arrival: Option<Timestamp>,
+    /// What [`Level::Auto`](crate::model::batch::Level::Auto) chose for it.
+    pub(super) chosen_level: Option<u32>,
 }

@@ -107,6 +107,7 @@ impl ShardWorker {
         }
         self.troubles.following = self.ports.stream.trouble(&self.setup.shard.id);
         let lag = reply.value.millis_behind_latest;
+        self.note_pressure(Duration::from_millis(lag));
         if let Some(reading) = &mut self.reading {
             reading.millis_behind_latest = lag;
         }

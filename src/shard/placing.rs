@@ -52,7 +52,7 @@ impl ShardWorker {
             }
             return Err(trouble);
         }
-        let attributes = self.object_attributes(&settling, &batch, &lines.content);
+        let attributes = self.object_attributes(&settling, &batch, &lines.content, lines.level);
         let body = PutBody::File { path: &lines.path, len: lines.content.size };
         let began = self.monotonic();
         match self.ports.store.put_if_absent(&batch.key, body, &attributes, &self.stop) {
@@ -82,8 +82,9 @@ impl ShardWorker {
     /// Puts the side object, if the entry has one. It comes first: who sees the object need not look
     /// for it, and beside a void it holds nothing that counts.
     fn put_side(&self, settling: &Settling, batch: &BatchBody, lines: &Lines) -> Result<(), Trouble> {
+        let level = lines.level;
         let (Some(side), Some(lines)) = (&batch.side, &lines.side) else { return Ok(()) };
-        let attributes = self.object_attributes(settling, batch, &lines.content);
+        let attributes = self.object_attributes(settling, batch, &lines.content, level);
         let body = PutBody::File { path: &lines.path, len: lines.content.size };
         match self.ports.store.put_if_absent(&side.key, body, &attributes, &self.stop)? {
             Put::Stored(_) => {

@@ -290,6 +290,7 @@ impl ShardWorker {
             }
         }
         let now = self.ports.clock.monotonic();
+        let chosen_level = self.choose_level();
         let Some(reading) = &mut self.reading else { return Taken::ReadAgain };
         if self.writer.is_empty() {
             self.open = OpenBatch {
@@ -298,6 +299,7 @@ impl ShardWorker {
                 hour: Some(hour).max(reading.hour),
                 spilled: 0,
                 oldest_arrival: Some(record.arrival),
+                chosen_level,
             };
         }
         let (before, mut bytes) = (self.writer.records(), 0);

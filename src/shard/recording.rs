@@ -163,7 +163,7 @@ impl ShardWorker {
     }
 
     fn repair(&mut self, item: &Item, from: &Position, to: &Position) -> Result<(), Trouble> {
-        let mut writer = Renderer::new(Form::SPOOLED, self.setup.settings.level);
+        let mut writer = Renderer::new(Form::SPOOLED, self.level_of(Some(item)));
         let lines = self.spool.open_lines(item)?;
         let wanted = |n: &crate::model::sequence::SequenceNumber| !from.covers(n) && to.covers(n);
         if let Err(error) = recut(lines, wanted, &mut writer) {
@@ -184,7 +184,7 @@ impl ShardWorker {
         let attributes = Attributes {
             content_type: Form::SPOOLED.compression.media_type(),
             sha256: content.sha256.clone(),
-            metadata: self.metadata(content, None),
+            metadata: self.metadata(content, None, Some(writer.level())),
             data: true,
         };
         let body = PutBody::File { path: &local, len: content.size };
@@ -312,29 +312,35 @@ impl ShardWorker {
         settling: &Settling,
         batch: &BatchBody,
         content: &Content,
+        level: Option<u32>,
     ) -> Attributes {
         Attributes {
             content_type: batch.compression.media_type(),
             sha256: content.sha256.clone(),
-            metadata: self.metadata(content, Some(settling.serial())),
+            metadata: self.metadata(content, Some(settling.serial()), level),
             data: true,
         }
     }
 
     pub(super) fn void_attributes(&self, settling: &Settling, batch: &BatchBody) -> Attributes {
-        let mut attributes = self.object_attributes(settling, batch, &void::content(batch));
+        let mut attributes = self.object_attributes(settling, batch, &void::content(batch), None);
         attributes.metadata.push((metadata::VOID, "1".to_owned()));
         attributes
     }
 
-    fn metadata(&self, content: &Content, serial: Option<u64>) -> Vec<(&'static str, String)> {
+    fn metadata(
+        &self,
+        content: &Content,
+        serial: Option<u64>,
+        level: Option<u32>,
+    ) -> Vec<(&'static str, String)> {
         let source = Source {
             stream: &self.setup.stream.name,
             created: self.setup.stream.created,
             shard: &self.setup.shard.id,
             serial,
         };
-        metadata::of(&source, content)
+        metadata::of(&source, content, level)
     }
 }
 

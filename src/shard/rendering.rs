@@ -108,6 +108,7 @@ impl ShardWorker {
             path: self.spool.path(item),
             content: batch.content.clone(),
             side: None,
+            level: batch.level,
             millis_behind_latest: batch.millis_behind_latest,
         }
     }
@@ -120,7 +121,7 @@ impl ShardWorker {
         items: &[Item],
         keep: impl Fn(&SequenceNumber) -> bool,
     ) -> Result<Option<Lines>, Trouble> {
-        let mut writer = Renderer::new(form, self.setup.settings.level);
+        let mut writer = Renderer::new(form, self.level_of(items.first()));
         // The files are held in memory until they are written; they are about as large as the items.
         let held: u64 = items.iter().map(Item::bytes).sum();
         self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + held);
@@ -163,7 +164,14 @@ impl ShardWorker {
             }
             None => None,
         };
-        Ok(Some(Lines { path, content: finished.content, side, millis_behind_latest: 0 }))
+        let level = Some(writer.level());
+        Ok(Some(Lines { path, content: finished.content, side, level, millis_behind_latest: 0 }))
+    }
+
+    /// The level of what is rendered from this item.
+    pub(super) fn level_of(&self, item: Option<&Item>) -> u32 {
+        let batch = item.and_then(|item| item.sealed.batch());
+        self.setup.settings.level.with(batch.and_then(|batch| batch.chosen_level))
     }
 
     /// Reads an item's lines: the inner error is damage, the outer one a disk that does not answer.

@@ -114,7 +114,7 @@ impl ShardWorker {
     pub(super) fn new_rereading(&self, purpose: Purpose, form: Form) -> Rereading {
         Rereading {
             purpose,
-            writer: Renderer::new(form, self.setup.settings.level),
+            writer: Renderer::new(form, self.present_level()),
             iterator: None,
             from_horizon: false,
             due: self.monotonic().max(self.read_due),

@@ -65,7 +65,7 @@ impl ShardWorker {
         let Some(reading) = &self.reading else { return Activity::Idle };
         let reached = reading.at.clone();
         let lag = reading.millis_behind_latest;
-        let OpenBatch { follows, hour, spilled, .. } = std::mem::take(&mut self.open);
+        let OpenBatch { follows, hour, spilled, chosen_level, .. } = std::mem::take(&mut self.open);
         self.ports.probe.reached(CrashPoint::BeforeSeal);
         let finished = self.writer.finish();
         self.shared.budget.set_batch(&self.setup.shard.id, 0);
@@ -78,6 +78,8 @@ impl ShardWorker {
             sealed_by: reason,
             deaggregate: self.setup.settings.deaggregate,
             millis_behind_latest: lag,
+            level: Some(self.setup.settings.spool_level(chosen_level)),
+            chosen_level,
         }));
         let sealed = self.sealed(&follows, reached.complete_to, kind);
         let lines = UnsealedLines { spilled, parts: finished.parts };

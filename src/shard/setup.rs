@@ -9,12 +9,12 @@ use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
 use super::pacing::StartGate;
 use crate::codec::writer::MEMBER_TEXT;
-use crate::model::batch::{Form, Limits};
+use crate::model::batch::{Compression, Form, Level, Limits};
 use crate::model::key::{Keys, Layout};
 use crate::model::ledger::Begin;
 use crate::model::rules::Rules;
 use crate::model::shard::{Shard, ShardId, StreamIdentity};
-use crate::ports::{CheckpointStore, Clock, Disk, Meter, Notifier, ObjectStore, Probe, Stream};
+use crate::ports::{CheckpointStore, Clock, Cores, Disk, Meter, Notifier, ObjectStore, Probe, Stream};
 use crate::stop::Stop;
 
 /// What there is to do for a shard.
@@ -58,7 +58,7 @@ pub struct Settings {
     /// The form of objects.
     pub form: Form,
     /// The level of its compressor.
-    pub level: u32,
+    pub level: Level,
     /// Whether KPL aggregates are split.
     pub deaggregate: bool,
     /// The bucket, for notices.
@@ -94,9 +94,11 @@ impl Default for Members {
 }
 
 impl Settings {
-    /// The gzip level of the spool: what is only rendered from need not be small.
-    pub fn spool_level(&self) -> u32 {
-        if self.form == Form::SPOOLED { self.level } else { 1 }
+    /// The gzip level of the spool, where [`Level::Auto`] chose so for the batch: what is only rendered from
+    /// need not be small.
+    pub fn spool_level(&self, chosen: Option<u32>) -> u32 {
+        let level = if self.form == Form::SPOOLED { self.level.with(chosen) } else { Level::FAST };
+        Compression::Gzip.nearest_level(level)
     }
 }
 
@@ -129,6 +131,8 @@ impl Default for Pacing {
 pub struct Ports {
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How busy the machine is.
+    pub cores: Arc<dyn Cores>,
     /// The stream.
     pub stream: Arc<dyn Stream>,
     /// The bucket.

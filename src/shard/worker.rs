@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::board::Promise;
 use super::delivery::Delivery;
+use super::level::AutoLevel;
 use super::open_batch::OpenBatch;
 use super::position::Archived;
 use super::reading::Reading;
@@ -54,6 +55,7 @@ pub struct ShardWorker {
 
     pub(super) writer: BatchWriter,
     pub(super) open: OpenBatch,
+    pub(super) auto_level: AutoLevel,
     pub(super) unsealed: Option<Unsealed>,
     pub(super) reading: Option<Reading>,
     pub(super) read_due: Duration,
@@ -140,13 +142,14 @@ impl ShardWorker {
         }
         let remote = || Backoff::new(Pace::REMOTE);
         let mut worker = Self {
-            writer: BatchWriter::new(settings.spool_level()).with_members_of(settings.members.text),
+            writer: BatchWriter::new(settings.spool_level(None)).with_members_of(settings.members.text),
             seal_requests_seen: shared.seal_requests(),
             ledger,
             spool,
             outbox: Outbox::open(ports.disk.clone(), &setup.folder)?,
             checkpoint,
             open: OpenBatch::default(),
+            auto_level: AutoLevel::default(),
             unsealed: None,
             reading: None,
             read_due: Duration::ZERO,

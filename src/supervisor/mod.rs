@@ -8,6 +8,7 @@ mod background;
 mod control;
 mod generation;
 pub mod hours;
+mod machine;
 mod meters;
 pub mod plan;
 mod reminder;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use control::{Control, End};
+pub use machine::Machine;
 pub use meters::MeterSource;
 pub use run_loop::Supervisor;
 pub use system_clock::SystemClock;
@@ -32,10 +34,10 @@ pub use watchdog::Overdue;
 pub use worker::{ShardWorkers, Worker, Workers};
 
 use crate::ledger::start::ConfiguredStart;
-use crate::model::batch::{Form, Limits};
+use crate::model::batch::{Form, Level, Limits};
 use crate::model::key::{Layout, Prefix};
 use crate::model::rules::Rules;
-use crate::ports::{CheckpointStore, Clock, Notifier, ObjectStore, Probe, Stream};
+use crate::ports::{CheckpointStore, Clock, Cores, Notifier, ObjectStore, Probe, Stream};
 use crate::shard::setup::Pacing;
 use crate::spool::LocalDisk;
 use crate::spool::copies::Keep;
@@ -45,6 +47,8 @@ use crate::spool::copies::Keep;
 pub struct Services {
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How busy the machine is.
+    pub cores: Arc<dyn Cores>,
     /// The state directory.
     pub disk: Arc<LocalDisk>,
     /// The checkpoints.
@@ -87,7 +91,7 @@ pub struct Options {
     /// The form of objects.
     pub form: Form,
     /// The level of its compressor.
-    pub level: u32,
+    pub level: Level,
     /// How long copies of archived batches stay on this disk.
     pub keep: Keep,
     /// `disk.spool_bytes`.

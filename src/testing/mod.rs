@@ -28,4 +28,4 @@ pub use store::MemoryStore;
 pub use stream::{Logged, MemoryStream, ShardHistory, StreamSetup};
 pub use stream_port::StreamOf;
 pub use trouble::{Faults, Trouble};
-pub use world::{ManualClock, World};
+pub use world::{ManualClock, ManualCores, World};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::model::timestamp::Timestamp;
-use crate::ports::Clock;
+use crate::ports::{Clock, Cores};
 
 /// What all fakes of one run share: the true time, a counter of events, and the log.
 #[derive(Debug, Default)]
@@ -92,5 +92,31 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         self.world.now().since(self.booted)
+    }
+}
+
+/// One machine's cores, as busy as a test says; nothing is known of them at first.
+#[derive(Debug, Default)]
+pub struct ManualCores {
+    in_use: Mutex<Option<f64>>,
+    asked: AtomicU64,
+}
+
+impl ManualCores {
+    /// So much of them is in use from now on.
+    pub fn use_up(&self, share: Option<f64>) {
+        *self.in_use.lock().unwrap_or_else(PoisonError::into_inner) = share;
+    }
+
+    /// How many times somebody wanted to know.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Cores for ManualCores {
+    fn in_use(&self) -> Option<f64> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        *self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

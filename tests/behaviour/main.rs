@@ -22,6 +22,7 @@ mod forms;
 mod gaps;
 mod harness;
 mod hours;
+mod levels;
 mod limits;
 mod lineage;
 mod many;

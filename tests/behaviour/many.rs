@@ -92,7 +92,7 @@ fn one_shard(shelf: &Arc<Shelf>, stream: &StreamIdentity, shard: &ShardId, range
         let attributes = Attributes {
             content_type: "application/gzip",
             sha256: content.sha256.clone(),
-            metadata: metadata::of(&source, &content),
+            metadata: metadata::of(&source, &content, Some(1)),
             data: true,
         };
         shelf.put_if_absent(&key, PutBody::Bytes(&bytes), &attributes, &stop).unwrap();

@@ -55,7 +55,13 @@ fn damage(scene: &Scene, archive: &Archive) {
 fn is_as_before(scene: &Scene, archive: &Archive) {
     for (key, before) in &archive.objects {
         let now = aws::object(&scene.bucket, key).unwrap();
-        assert_eq!((&now.body, &now.metadata), (&before.body, &before.metadata), "{key}");
+        // The level of bytes that were found is known to nobody.
+        let said = |object: &aws::Object| {
+            let mut metadata = object.metadata.clone();
+            metadata.remove("keeper-level");
+            metadata
+        };
+        assert_eq!((&now.body, said(&now)), (&before.body, said(before)), "{key}");
         assert_eq!(now.content_type, before.content_type, "{key}");
     }
 }

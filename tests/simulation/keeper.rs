@@ -14,8 +14,8 @@ use kinesis_keeper::shard::setup::{Mode, Next, Outcome, Shared};
 use kinesis_keeper::spool::identity::Settled;
 use kinesis_keeper::stop::{Seen, Stop, StopReason};
 use kinesis_keeper::testing::{
-    Crashed, ManualClock, MemoryBucket, MemoryDisk, MemoryStore, MemoryStream, Recorder, SilentMeter,
-    Snapshot, StreamOf, Trouble, When, World,
+    Crashed, ManualClock, ManualCores, MemoryBucket, MemoryDisk, MemoryStore, MemoryStream, Recorder,
+    SilentMeter, Snapshot, StreamOf, Trouble, When, World,
 };
 
 use crate::plan::{KeeperPlan, MINUTE, Plan, SECOND, between};
@@ -56,6 +56,7 @@ pub struct Keeper {
     pub stream: Arc<StreamOf>,
     pub store: Arc<MemoryStore>,
     pub clock: Arc<ManualClock>,
+    pub cores: Arc<ManualCores>,
     pub random: fastrand::Rng,
 }
 
@@ -108,6 +109,7 @@ impl Keeper {
             recorder: Recorder::new(Arc::clone(&trouble)),
             meter: Arc::new(SilentMeter::default()),
             clock: Arc::new(ManualClock::new(Arc::clone(world), plan.skew_millis)),
+            cores: Arc::default(),
             disk_events: Vec::new(),
             damaged: false,
             opened: Vec::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kinesis_keeper::ledger::start::ConfiguredStart;
-use kinesis_keeper::model::batch::{Compression, Form, Format, Limits};
+use kinesis_keeper::model::batch::{Compression, Form, Format, Level, Limits};
 use kinesis_keeper::model::key::Layout;
 use kinesis_keeper::model::rules::Rules;
 use kinesis_keeper::shard::setup::{Members, Pacing};
@@ -48,7 +48,7 @@ pub struct KeeperPlan {
     pub layout: Layout,
     /// The form of its objects: another one each time that it is started.
     pub forms: Vec<Form>,
-    pub level: u32,
+    pub level: Level,
     pub deaggregate: bool,
     pub keep_copies: bool,
     pub pacing: Pacing,
@@ -145,7 +145,7 @@ fn keeper(
         limits,
         layout: if random.bool() { Layout::Hive } else { Layout::Firehose },
         forms: Vec::new(),
-        level: random.u32(1..=2),
+        level: Level::Fixed(random.u32(1..=2)),
         deaggregate: random.bool(),
         keep_copies: random.u8(0..4) == 0,
         pacing,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kinesis_keeper::ledger::start::ConfiguredStart;
-use kinesis_keeper::model::batch::{Form, Limits};
+use kinesis_keeper::model::batch::{Form, Level, Limits};
 use kinesis_keeper::model::key::Layout;
 use kinesis_keeper::model::ledger::{Body, Entry};
 use kinesis_keeper::model::rules::Rules;
@@ -34,7 +34,7 @@ fn keeper(name: &'static str, layout: Layout, level: u32) -> KeeperPlan {
         limits: Limits { max_age: 5 * MINUTE, max_records: 3, max_bytes: 1 << 20 },
         layout,
         forms: vec![Form::SPOOLED],
-        level,
+        level: Level::Fixed(level),
         deaggregate: true,
         keep_copies: false,
         pacing: Pacing {

@@ -15,7 +15,9 @@ use kinesis_keeper::spool::checkpoints::DiskCheckpoints;
 use kinesis_keeper::spool::identity::{Identity, OldFolder, settle};
 use kinesis_keeper::stop::{Stop, StopReason};
 use kinesis_keeper::supervisor::hours::{HourPorts, HourSettings, HourTeller};
-use kinesis_keeper::testing::{ManualClock, MemoryDisk, MemoryStore, Recorder, SilentMeter, StreamOf};
+use kinesis_keeper::testing::{
+    ManualClock, ManualCores, MemoryDisk, MemoryStore, Recorder, SilentMeter, StreamOf,
+};
 
 use crate::keeper::{BUCKET, Hours, Keeper, Worker, keys};
 use crate::plan::{MINUTE, SECOND};
@@ -205,6 +207,7 @@ impl Keeper {
         let disk: Arc<dyn Disk> = Arc::<MemoryDisk>::clone(&self.disk);
         Ports {
             clock: Arc::<ManualClock>::clone(&self.clock),
+            cores: Arc::<ManualCores>::clone(&self.cores),
             stream: Arc::<StreamOf>::clone(&self.stream),
             store: Arc::<MemoryStore>::clone(&self.store),
             checkpoints: Arc::new(DiskCheckpoints::new(Arc::clone(&disk))),

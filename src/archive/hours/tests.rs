@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::archive::fault::FaultKind::{self, *};
 use crate::archive::repair::{Outcome, Tools, repair};
-use crate::archive::scribe::{HOUR, archive_of, keys, start, stream};
+use crate::archive::scribe::{HOUR, archive_of, but_levels, keys, start, stream};
 use crate::archive::verify::{Options, verify};
 use crate::archive::{Archive, Selection};
 use crate::model::key::Layout;
@@ -239,5 +239,5 @@ fn manifests_and_the_end_of_a_ledger_come_back_from_versions() {
     let repairs = report.repairs.unwrap();
     assert!(repairs.iter().all(|repair| repair.outcome == Outcome::Mended), "{repairs:?}");
     assert_eq!(found(&shelf, Selection::default()), []);
-    assert!(*shelf.objects() == good);
+    assert!(but_levels(&shelf.objects()) == but_levels(&good));
 }

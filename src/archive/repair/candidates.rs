@@ -16,7 +16,7 @@ use crate::codec::aggregate::for_each_user_record;
 use crate::codec::reader::recut;
 use crate::codec::writer::Finished;
 use crate::codec::{BatchWriter, Renderer};
-use crate::model::batch::Content;
+use crate::model::batch::{Content, Level};
 use crate::model::ledger::Body;
 use crate::model::shard::HashKeyRange;
 use crate::ports::{IteratorStart, Stream, StreamError};
@@ -24,17 +24,14 @@ use crate::ports::{IteratorStart, Stream, StreamError};
 /// Local copies lie in this folder of the state directory, by their keys.
 const COPIES: &str = "archive";
 
-/// The levels that an object may have been compressed with: zstd's; gzip has 1 to 12 of them.
-const LEVELS: std::ops::RangeInclusive<u32> = 1..=22;
-
 /// The candidates of one source, or why it could not be asked.
 pub(super) type Found = Result<Vec<Candidate>, String>;
 
 /// Bytes that may be the object.
 pub(super) enum Candidate {
-    /// They are.
-    Proved { bytes: Bytes, content: Box<Content> },
-    /// They are not, and why; what is worth keeping of them.
+    /// They are; made at this level, if that is known.
+    Proved { bytes: Bytes, content: Box<Content>, level: Option<u32> },
+    /// They are not, and why; what is worth keeping of them, rendered for the spool.
     Other { why: String, rest: Option<(Bytes, Box<Content>)> },
 }
 
@@ -87,9 +84,10 @@ impl Candidates<'_> {
         let Some(spooled) = self.records(stream)? else { return Ok(Vec::new()) };
         let lines = Bytes::from(spooled.parts.concat());
         let own = self.mender.tools.level;
-        let others = LEVELS.filter(|level| *level != own);
+        let usual = Level::USUAL;
+        let others = batch.compression.levels().filter(|level| ![own, usual].contains(level));
         // The same lines, compressed as they were then.
-        for level in std::iter::once(own).chain(others) {
+        for level in [own, usual].into_iter().chain(others) {
             let mut renderer = Renderer::new(batch.form(), level);
             recut(lines.as_ref(), |_| true, &mut renderer).map_err(|error| error.to_string())?;
             let Some(finished) = renderer.finish() else { break };
@@ -109,6 +107,7 @@ impl Candidates<'_> {
                 return Ok(vec![Candidate::Proved {
                     bytes: parts.concat().into(),
                     content: Box::new(content),
+                    level: Some(renderer.level()),
                 }]);
             }
         }
@@ -174,7 +173,7 @@ impl Candidates<'_> {
                 let why = format!("its SHA-256 is {}, and was {sha256}", content.sha256);
                 Ok(Candidate::Other { why, rest: None })
             }
-            Some(_) | None => Ok(Candidate::Proved { bytes: whole, content }),
+            Some(_) | None => Ok(Candidate::Proved { bytes: whole, content, level: None }),
         }
     }
 

@@ -81,6 +81,8 @@ fn each_damage_of_an_object_is_named_and_nothing_else() {
     assert_eq!(deleted, named(ObjectMissing, &key));
     let metadata = faults(|shelf| change(shelf, &|object| object.metadata[7].1 = "11".into()));
     assert_eq!(metadata, named(MetadataAltered, &key));
+    let unknown = faults(|shelf| change(shelf, &|object| drop(object.metadata.pop())));
+    assert_eq!(unknown, [], "a level is told where it is known");
     let copy = format!("{}-copy.ndjson.gz", key.trim_end_matches(".ndjson.gz"));
     let doubled = faults(|shelf| {
         let object = shelf.objects()[&key].clone();
@@ -254,8 +256,9 @@ fn damage(shelf: &Shelf, key: &str, random: &mut fastrand::Rng) -> &'static str 
             "a cut"
         }
         2 if !object.metadata.is_empty() => {
-            let at = random.usize(0..object.metadata.len());
+            let at = random.usize(0..object.metadata.len() - 1);
             object.metadata[at].1.push('0');
+            // The last one is its level, of which nothing else is known.
             "changed metadata"
         }
         3 => {

@@ -93,17 +93,40 @@ fn sizes_keep_their_limits() {
 }
 
 #[test]
+fn a_level_is_one_of_its_compressor_or_auto() {
+    for compression in ["gzip", "zstd"] {
+        let with_level = |level: &str| {
+            let text = format!("compression = \"{compression}\"\nlevel = {level}\nformat = \"payload\"");
+            parse(&with("archive", &text)).map(|config| config.archive.level)
+        };
+        let highest = if compression == "gzip" { 12 } else { 22 };
+        for level in 1..=highest {
+            assert_eq!(with_level(&level.to_string()), Ok(Level::Fixed(level)), "{compression}");
+        }
+        assert_eq!(with_level("\"auto\""), Ok(Level::Auto), "{compression}");
+        let allowed = format!("allowed: 1 to {highest}, or \"auto\"");
+        for wrong in ["0".to_owned(), (highest + 1).to_string(), "-6".to_owned(), i64::MAX.to_string()] {
+            let told = with_level(&wrong).unwrap_err();
+            let end = format!(":7: [archive] level = {wrong} is out of range; {allowed}");
+            assert!(told.ends_with(&end), "{told}");
+        }
+        let told = with_level("\"Auto\"").unwrap_err();
+        assert!(
+            told.ends_with(&format!(":7: [archive] level = \"Auto\" is not a level; {allowed}")),
+            "{told}"
+        );
+        let told = with_level("6.0").unwrap_err();
+        assert!(told.ends_with(" level must be an integer or \"auto\", not a float"), "{told}");
+    }
+}
+
+#[test]
 fn integers_keep_their_limits() {
     assert_eq!(good("batch", "max_records = 1").batch.limits.max_records, 1);
     assert_eq!(bad("batch", "max_records = 0"), "max_records = 0 is out of range; allowed: 1 or more");
     assert_eq!(bad("batch", "max_records = \"1\""), "max_records must be an integer, not a string");
-    assert_eq!(good("archive", "level = 12").archive.level, 12);
-    assert_eq!(bad("archive", "level = 0"), "level = 0 is out of range; allowed: 1 to 12");
-    let zstd = good("archive", "level = 22\ncompression = \"zstd\"\nformat = \"payload\"").archive;
-    assert_eq!(zstd.form, Form { format: Format::Payload, compression: Compression::Zstd });
-    assert_eq!(zstd.level, 22);
-    let too_high = parse(&with("archive", "compression = \"zstd\"\nlevel = 23")).unwrap_err();
-    assert!(too_high.ends_with(":7: [archive] level = 23 is out of range; allowed: 1 to 22"), "{too_high}");
+    let form = good("archive", "compression = \"zstd\"\nformat = \"payload\"").archive.form;
+    assert_eq!(form, Form { format: Format::Payload, compression: Compression::Zstd });
     assert_eq!(good("archive", "object_lock_days = 36500").archive.object_lock_days, 36_500);
     assert_eq!(
         bad("archive", "object_lock_days = 36501"),

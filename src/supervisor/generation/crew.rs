@@ -140,6 +140,7 @@ impl Generation<'_> {
         let services = self.services;
         let ports = Ports {
             clock: Arc::clone(&services.clock),
+            cores: Arc::clone(&services.cores),
             stream: Arc::clone(&services.stream),
             store: Arc::clone(&services.store),
             disk: Arc::clone(&services.disk) as Arc<dyn Disk>,

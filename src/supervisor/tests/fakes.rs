@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::ledger::start::ConfiguredStart;
 use crate::metrics::Registry;
-use crate::model::batch::{Form, Limits};
+use crate::model::batch::{Form, Level, Limits};
 use crate::model::key::{Layout, Prefix};
 use crate::model::metric::Service;
 use crate::model::rules::Rules;
@@ -23,6 +23,7 @@ use crate::spool::copies::Keep;
 use crate::spool::{LocalDisk, MemoryCheckpoints};
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::{MeterSource, Options, Overdue, Services, Supervisor, SystemClock, Worker, Workers};
+use crate::testing::ManualCores;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ARN: &str = "arn:aws:kinesis:eu-central-1:1:stream/stream";
@@ -54,7 +55,7 @@ impl Bench {
             prefix: Prefix::default(),
             layout: Layout::Hive,
             form: Form::SPOOLED,
-            level: 6,
+            level: Level::Fixed(6),
             keep: Keep { age: PATIENCE, bytes: 1 << 30 },
             spool_bytes: 1 << 30,
             host: "host".into(),
@@ -80,6 +81,7 @@ impl Bench {
     pub fn supervisor(&self) -> Supervisor {
         let services = Services {
             clock: Arc::new(SystemClock::new()),
+            cores: Arc::new(ManualCores::default()),
             disk: self.disk.clone(),
             checkpoints: Arc::new(MemoryCheckpoints::default()),
             stream: self.stream.clone(),

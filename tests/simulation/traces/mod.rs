@@ -2,6 +2,7 @@
 
 mod hours;
 mod keepers;
+mod levels;
 mod outages;
 
 use kinesis_keeper::model::rules::Rules;
@@ -40,6 +41,9 @@ pub const ALL: &[(&str, Trace)] = &[
     ),
     ("idle_hours_are_told_through_lost_disks", hours::idle_hours_are_told_through_lost_disks),
     ("a_stream_made_again_goes_on_with_the_hours", hours::a_stream_made_again_goes_on_with_the_hours),
+    ("a_shard_behind_on_busy_cores_compresses_fast", levels::a_shard_behind_on_busy_cores_compresses_fast),
+    ("a_sealed_batch_remembers_its_level", levels::a_sealed_batch_remembers_its_level),
+    ("a_fixed_level_asks_nobody", levels::a_fixed_level_asks_nobody),
 ];
 
 #[test]
