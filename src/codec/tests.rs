@@ -293,6 +293,15 @@ fn the_same_records_give_the_same_bytes() {
     let fast = fast.finish().unwrap();
     assert_ne!(fast.content.sha256, once.content.sha256);
     assert_eq!(fast.content.content_sha256, once.content.content_sha256, "with any compressor");
+    writer.set_level(1);
+    for record in &records {
+        writer.append(&record.as_archived());
+        writer.set_level(6);
+    }
+    assert!(writer.finish().as_ref() == Some(&fast), "a batch keeps the level that it began with");
+    writer.set_level(6);
+    records.iter().for_each(|record| writer.append(&record.as_archived()));
+    assert!(writer.finish().as_ref() == Some(&once), "the next one has its own");
 }
 
 #[test]

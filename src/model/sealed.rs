@@ -112,3 +112,23 @@ impl Sealed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a version wrote it that knew nothing of levels.
+    const OLDER: &str = r#"{"content":{"first_sequence_number":"1","last_sequence_number":"2","records":2,
+        "first_arrival":"2026-11-22T05:11:00.000Z","last_arrival":"2026-11-22T05:11:01.000Z","content_size":10,
+        "content_sha256":"aa","size":30,"sha256":"bb"},"sealed_by":"age","deaggregate":true,"millis_behind_latest":7}"#;
+
+    #[test]
+    fn an_older_manifest_knows_no_level_and_a_new_one_keeps_it() {
+        let mut batch: SealedBatch = serde_json::from_str(OLDER).unwrap();
+        assert_eq!((batch.level, batch.chosen_level), (None, None));
+        assert!(!serde_json::to_string(&batch).unwrap().contains("level"), "nothing is made up");
+        (batch.level, batch.chosen_level) = (Some(1), Some(6));
+        let text = serde_json::to_string(&batch).unwrap();
+        assert_eq!(serde_json::from_str::<SealedBatch>(&text).unwrap(), batch);
+    }
+}

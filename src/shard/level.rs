@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::worker::ShardWorker;
 use crate::model::batch::Level;
 
-/// A shard further behind has a backlog to work off. It is given out at twice the rate at which a shard
-/// can be filled, so less than this is over within a minute, before a batch of the other level were full.
+/// A shard further behind has a backlog to work off. Kinesis gives a shard out at twice the rate at which it can
+/// be filled: what is less than this is over within another minute, and not worth larger objects.
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// A shard no further behind is caught up: what came since its last reply, with `stream.poll` at its default.
@@ -78,7 +78,10 @@ impl ShardWorker {
         let shard = &self.setup.shard.id;
         match level.cmp(&before) {
             Ordering::Less => {
-                tracing::info!(%shard, "the shard is behind and the cores are busy: compressing at level {level} until it has caught up");
+                tracing::info!(
+                    %shard,
+                    "the shard is behind and the cores are busy: compressing at level {level} until it has caught up"
+                );
             }
             Ordering::Greater => {
                 tracing::info!(%shard, "the shard has caught up: compressing at level {level} again");
