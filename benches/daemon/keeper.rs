@@ -69,7 +69,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts it with its defaults, but for what is given: the level, and the age of a batch in seconds.
+    /// Starts it with its defaults, but for what is given: the level, and the age of a batch in seconds. Its
+    /// warnings are not shown: that a busy machine does not keep up is said by the numbers.
     pub fn start(servers: &Servers, level: u32, max_age: u64) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("keeper.toml");
@@ -79,7 +80,7 @@ impl Keeper {
             format!(
                 "[stream]\nname = \"bench\"\n[archive]\nbucket = \"bench\"\nlevel = {level}\n\
                  [batch]\nmax_age = \"{max_age}s\"\n[disk]\nstate_dir = \"{}\"\nkeep = \"0s\"\n\
-                 [log]\nlevel = \"warn\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n",
+                 [log]\nlevel = \"error\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n",
                 state.display(),
                 servers.endpoint()
             ),
