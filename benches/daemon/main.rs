@@ -132,6 +132,8 @@ fn full(report: &mut Report, shards: &[u64]) -> Outcome<()> {
             let path = rates::path(input.payload, &bodies, level)?;
             report.path(name, level, path.whole / path.floor);
             report.row(Row::new(name, report::PATH, Some(level), path.whole));
+            let crowded = rates::path_on_all_cores(input.payload, &bodies, level)?;
+            report.row(Row::new(name, report::CROWDED, Some(level), crowded));
         }
     }
     for (name, small) in [("json1k", false), ("small100", true)] {

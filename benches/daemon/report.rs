@@ -7,7 +7,8 @@ use std::path::Path;
 use super::runs::{Pace, Paced};
 use super::{Outcome, chart, contenders};
 
-pub const PATH: &str = "the path alone, one thread";
+pub const PATH: &str = "the path alone, one thread, at its best";
+pub const CROWDED: &str = "the path alone, all cores at once";
 /// The daemon of so many shards is held against the path and the contenders: few enough to end soon, and
 /// so much data that its start does not count.
 pub const COMPARED: u64 = 64;
@@ -141,7 +142,8 @@ impl Report {
                 ));
             }
         };
-        against("json1k", 6, (PATH, Some(6)), 0.8);
+        // It uses all cores, too.
+        against("json1k", 6, (CROWDED, Some(6)), 0.8);
         against("json1k", 6, (contenders::NAIVE, None), 2.3);
         against("json1k", 1, (contenders::NAIVE, None), 4.0);
         against("json1k", 6, (contenders::BOTO3, None), 6.0);
@@ -154,18 +156,25 @@ impl Report {
     /// The rows with their ratios, and the numbers due, as Markdown.
     fn tables(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
-        writeln!(out, "| input | | MB a CPU second | of the path | × naive | × boto3 | MiB at most |")?;
-        writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: |")?;
+        writeln!(
+            out,
+            "| input | | MB a CPU second | of the path at its best | of the path on all cores | × naive | × boto3 | MiB at most |"
+        )?;
+        writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
         for row in &self.rows {
             let times = |what: &str, level: Option<u32>| {
                 let rate = self.rate(row.input, what, level);
                 rate.map_or_else(String::new, |rate| format!("{:.2}", row.rate / rate))
             };
-            let of_path = row.level.map_or_else(String::new, |level| times(PATH, Some(level)));
+            let of = |path| row.level.map_or_else(String::new, |level| times(path, Some(level)));
+            let (best, crowded) = (of(PATH), of(CROWDED));
             let (naive, boto3) = (times(contenders::NAIVE, None), times(contenders::BOTO3, None));
             let memory = row.memory.map_or_else(String::new, |memory| memory.to_string());
             let (input, name, rate) = (row.input, row.name(), row.rate);
-            writeln!(out, "| {input} | {name} | {rate:.1} | {of_path} | {naive} | {boto3} | {memory} |")?;
+            writeln!(
+                out,
+                "| {input} | {name} | {rate:.1} | {best} | {crowded} | {naive} | {boto3} | {memory} |"
+            )?;
         }
         writeln!(out, "\n| number | due | found | |")?;
         writeln!(out, "| --- | --- | --- | --- |")?;

@@ -11,7 +11,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 pub const ROUNDS: u32 = 9;
 
 /// CPU time of this thread, to the nanosecond (the scheduler's statistics grow only with its ticks).
-fn of_this_thread() -> Outcome<Duration> {
+pub fn of_this_thread() -> Outcome<Duration> {
     Ok(Duration::try_from(clock_gettime(ClockId::ThreadCPUTime))?)
 }
 

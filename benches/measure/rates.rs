@@ -2,13 +2,15 @@
 
 use std::hint::black_box;
 use std::io::Read;
+use std::sync::Barrier;
+use std::time::Duration;
 
 use kinesis_keeper::aws::kinesis::canned::Canned;
 use kinesis_keeper::codec::hash::Hasher;
 use kinesis_keeper::codec::{BatchWriter, inspect};
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::cpu::rate;
+use super::cpu::{self, ROUNDS, rate};
 use super::whole::{Outcome, append, records_of, seal, sealed};
 
 /// As much text as a member of an object holds.
@@ -80,6 +82,29 @@ pub fn path(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcome<Path> {
     })?;
     let smaller = payload as f64 / object.content.size as f64;
     Ok(Path { floor, codec, whole, smaller, inspect })
+}
+
+/// The whole path on every core at once, on average: what a daemon that uses the whole machine is held against.
+/// Cores that share their inside are slower so.
+pub fn path_on_all_cores(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcome<f64> {
+    let threads = std::thread::available_parallelism()?.get();
+    let begin = Barrier::new(threads);
+    let one = || -> Result<Duration, String> {
+        let told = |error: Box<dyn std::error::Error>| error.to_string();
+        let mut writer = BatchWriter::new(level);
+        begin.wait();
+        let before = cpu::of_this_thread().map_err(told)?;
+        for _ in 0..ROUNDS {
+            black_box(sealed(bodies, &mut writer).map_err(told)?);
+        }
+        Ok(cpu::of_this_thread().map_err(told)?.saturating_sub(before))
+    };
+    let took: Result<Vec<Duration>, String> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|one| one.join().map_err(|_| "a thread died")?).collect()
+    });
+    let took: Duration = took?.iter().sum();
+    Ok((payload * u64::from(ROUNDS)) as f64 * threads as f64 / 1e6 / took.as_secs_f64())
 }
 
 fn floor(payload: u64, text: &[u8], level: u32) -> Outcome<f64> {
