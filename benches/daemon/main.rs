@@ -122,9 +122,13 @@ fn wanted() -> Outcome<Wanted> {
 
 /// The path, the daemon at full speed, and the contenders.
 fn full(report: &mut Report, shards: &[u64]) -> Outcome<()> {
-    let names = [("json1k", 10), ("small100", 10)];
-    for (name, replies) in names {
-        let input = input::Input::named(name, replies, input::ARRIVED)?;
+    // The second input is for comparison alone.
+    let mut inputs = vec![("json1k", shards.to_vec())];
+    if shards.contains(&report::COMPARED) {
+        inputs.push(("small100", vec![report::COMPARED]));
+    }
+    for (name, _) in &inputs {
+        let input = input::Input::named(name, 10, input::ARRIVED)?;
         let bodies: Vec<_> = input.replies.iter().map(|records| input::answer(records)).collect();
         let decoding = rates::decoding(input.payload, &bodies)?;
         report.decoded(name, decoding.alone / decoding.sdk);
@@ -136,14 +140,14 @@ fn full(report: &mut Report, shards: &[u64]) -> Outcome<()> {
             report.row(Row::new(name, report::CROWDED, Some(level), crowded));
         }
     }
-    for (name, small) in [("json1k", false), ("small100", true)] {
-        // The second input is for comparison alone.
-        for shards in shards.iter().filter(|shards| !small || **shards == report::COMPARED) {
+    for (name, shards) in inputs {
+        let small = name == "small100";
+        for shards in shards {
             for level in [6, 1] {
-                let cost = runs::full(small, *shards, level)?;
+                let cost = runs::full(small, shards, level)?;
                 let row = Row::new(
                     name,
-                    &report::daemon(*shards),
+                    &report::daemon(shards),
                     Some(level),
                     cost.payload as f64 / 1e6 / cost.cpu_seconds,
                 );

@@ -102,12 +102,7 @@ impl Report {
             format!("{} shards at 20 KB/s, {} s, batches of {} s", pace.shards, pace.seconds, found.max_age);
         self.under(format!("{what}: CPU"), 60.0, share * 100.0, "% of all cores");
         self.under(format!("{what}: peak RSS"), 1024.0, found.memory as f64, "MiB");
-        self.under(
-            format!("{what}: the longest that a record waited to be read"),
-            3000.0,
-            found.longest as f64,
-            "ms",
-        );
+        self.under(format!("{what}: 99 of 100 records are read within"), 3000.0, found.p99 as f64, "ms");
     }
 
     pub fn idle(&mut self, pace: Pace, found: &Paced) {
