@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// A TCP and TLS handshake takes well under a second to any region; after three the host is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longer than S3 takes to breathe under load, much shorter than a dead connection takes to show.
 const STALL_GRACE: Duration = Duration::from_secs(20);

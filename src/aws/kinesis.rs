@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::{self, ShardIteratorType};
 use aws_sdk_kinesis::{Client, config};
@@ -15,8 +16,8 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::answer::AnswerDate;
-use super::blocking::{Blocking, Until};
-use super::clients::Clients;
+use super::blocking::{Blocking, Cut, Until};
+use super::clients::{CONNECT_TIMEOUT, Clients};
 use super::errors::Refusal;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
@@ -62,6 +63,9 @@ pub enum StreamName {
 /// One stream.
 pub struct KinesisStream {
     client: Client,
+    /// For GetRecords, which is called a thousand times as often as all else: what is special about it is
+    /// settled once and not with each call.
+    reader: Client,
     blocking: Blocking,
     clock: Arc<dyn Clock>,
     name: StreamName,
@@ -87,7 +91,8 @@ impl KinesisStream {
             StreamName::Arn(arn) => (clients.kinesis(Some(arn)), OnceLock::from(arn.clone())),
         };
         let last_look = tokio::sync::Mutex::new(None);
-        Self { client, blocking, clock, name, arn, last_look, unusual: Unusual::default() }
+        let reader = reader(client.config());
+        Self { client, reader, blocking, clock, name, arn, last_look, unusual: Unusual::default() }
     }
 
     /// The client of all its calls.
@@ -120,16 +125,13 @@ impl KinesisStream {
         const CALL: &str = "GetRecords";
         let (_, arn) = self.reference();
         let date = AnswerDate::new();
-        let request = self.client.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
-        let mut request = request
-            .set_stream_arn(arn)
-            .customize()
-            .config_override(once(RECORDS_DEADLINE))
-            .interceptor(date.clone());
+        let request = self.reader.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
+        let mut request = request.set_stream_arn(arn).customize().interceptor(date.clone());
         if let Some(raw) = &raw {
             request = request.interceptor(raw.clone());
         }
-        let output = self.call(CALL, RECORDS_DEADLINE, stop, request.send()).map_err(|(_, error)| error)?;
+        let call = self.blocking.run_apart(RECORDS_DEADLINE, stop, Until::Stopped, request.send());
+        let output = settled(CALL, call).map_err(|(_, error)| error)?;
         let at = self.served(&date, ()).at;
         let decoded = match raw.and_then(|raw| raw.take()) {
             Some(decoded) => Ok((decoded, Vec::new())),
@@ -150,13 +152,7 @@ impl KinesisStream {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let refusal = match self.blocking.run(deadline, stop, Until::Stopped, sending) {
-            Ok(Ok(output)) => return Ok(output),
-            Ok(Err(error)) => Refusal::of(&error),
-            Err(cut) => Refusal::cut(cut),
-        };
-        let error = failed(call, &refusal);
-        Err((refusal, error))
+        settled(call, self.blocking.run(deadline, stop, Until::Stopped, sending))
     }
 
     /// Describes the stream, or shares a description that began after `asked` (monotonic).
@@ -296,6 +292,36 @@ pub(super) fn limits(deadline: Duration) -> config::Builder {
 pub(super) fn once(deadline: Duration) -> config::Builder {
     let limits = TimeoutConfig::builder().operation_timeout(deadline);
     config::Config::builder().timeout_config(limits.build()).retry_config(RetryConfig::disabled())
+}
+
+/// The client of GetRecords: one try, which gets all of the time. That limit covers the body as well, so nothing
+/// watches how fast it comes.
+fn reader(config: &config::Config) -> Client {
+    let limits =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(RECORDS_DEADLINE);
+    let config = config
+        .to_builder()
+        .timeout_config(limits.build())
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// What a call came to, its failure in words.
+fn settled<T, E>(
+    call: &'static str,
+    outcome: Result<Result<T, SdkError<E, HttpResponse>>, Cut>,
+) -> Result<T, (Refusal, StreamError)>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let refusal = match outcome {
+        Ok(Ok(output)) => return Ok(output),
+        Ok(Err(error)) => Refusal::of(&error),
+        Err(cut) => Refusal::cut(cut),
+    };
+    let error = failed(call, &refusal);
+    Err((refusal, error))
 }
 
 /// A refused or cut call in the caller's terms.

@@ -46,8 +46,8 @@ impl Canned {
         let name = StreamName::Name("canned".to_owned());
         let mut stream = KinesisStream::new(&clients, blocking, Arc::new(Epoch), name);
         let answer = Answer::default();
-        let config = stream.client.config().to_builder().http_client(answer.clone()).build();
-        stream.client = aws_sdk_kinesis::Client::from_conf(config);
+        let config = stream.reader.config().to_builder().http_client(answer.clone()).build();
+        stream.reader = aws_sdk_kinesis::Client::from_conf(config);
         Ok(Self { stream, answer, shard: ShardId::new("shard"), stop: Stop::new(), _runtime: runtime })
     }
 
