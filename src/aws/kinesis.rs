@@ -16,7 +16,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::answer::AnswerDate;
-use super::blocking::{Blocking, Cut, Until};
+use super::blocking::{Blocking, Until};
 use super::clients::{CONNECT_TIMEOUT, Clients};
 use super::errors::Refusal;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
@@ -130,8 +130,7 @@ impl KinesisStream {
         if let Some(raw) = &raw {
             request = request.interceptor(raw.clone());
         }
-        let call = self.blocking.run_apart(RECORDS_DEADLINE, stop, Until::Stopped, request.send());
-        let output = settled(CALL, call).map_err(|(_, error)| error)?;
+        let output = self.call(CALL, RECORDS_DEADLINE, stop, request.send()).map_err(|(_, error)| error)?;
         let at = self.served(&date, ()).at;
         let decoded = match raw.and_then(|raw| raw.take()) {
             Some(decoded) => Ok((decoded, Vec::new())),
@@ -152,7 +151,13 @@ impl KinesisStream {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        settled(call, self.blocking.run(deadline, stop, Until::Stopped, sending))
+        let refusal = match self.blocking.run(deadline, stop, Until::Stopped, sending) {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(error)) => Refusal::of(&error),
+            Err(cut) => Refusal::cut(cut),
+        };
+        let error = failed(call, &refusal);
+        Err((refusal, error))
     }
 
     /// Describes the stream, or shares a description that began after `asked` (monotonic).
@@ -305,23 +310,6 @@ fn reader(config: &config::Config) -> Client {
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     Client::from_conf(config.build())
-}
-
-/// What a call came to, its failure in words.
-fn settled<T, E>(
-    call: &'static str,
-    outcome: Result<Result<T, SdkError<E, HttpResponse>>, Cut>,
-) -> Result<T, (Refusal, StreamError)>
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let refusal = match outcome {
-        Ok(Ok(output)) => return Ok(output),
-        Ok(Err(error)) => Refusal::of(&error),
-        Err(cut) => Refusal::cut(cut),
-    };
-    let error = failed(call, &refusal);
-    Err((refusal, error))
 }
 
 /// A refused or cut call in the caller's terms.
