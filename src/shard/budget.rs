@@ -268,10 +268,10 @@ mod tests {
         assert!(ask(9..20).iter().chain(&ask(9..20)).all(Option::is_none));
         assert!(shards.iter().all(|(shard, _)| !budget.must_seal(shard)));
         let seen: Vec<_> = shards.iter().map(|(_, stop)| stop.seen()).collect();
+        budget.leave(&shards[11].0);
         held.truncate(7);
         let woken: Vec<_> = (0..20).filter(|n| shards[*n].1.seen() != seen[*n]).collect();
         assert_eq!(woken, [9, 10]);
-        budget.leave(&shards[11].0);
         drop(held);
         let woken = (0..20).filter(|n| shards[*n].1.seen() != seen[*n]).count();
         assert_eq!(woken, 2 + 7, "one for each reply, and none that left");
