@@ -34,6 +34,7 @@ pub const ALL: &[(&str, Trace)] = &[
     ("what_is_held_of_a_lost_entry_is_archived", keepers::what_is_held_of_a_lost_entry_is_archived),
     ("two_stretches_from_one_record_lie_aside", keepers::two_stretches_from_one_record_lie_aside),
     ("a_gone_shard_with_a_hole_is_closed", outages::a_gone_shard_with_a_hole_is_closed),
+    ("what_was_spilled_and_lost_is_read_again", outages::what_was_spilled_and_lost_is_read_again),
     ("an_hour_waits_for_what_is_sealed", hours::an_hour_waits_for_what_is_sealed),
     (
         "what_comes_after_its_hour_lies_in_the_next_open",

@@ -1,12 +1,14 @@
 //! Traces of trimmed records, outages, reshards, and lost, restored or damaged disks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kinesis_keeper::ledger::start::ConfiguredStart;
 use kinesis_keeper::model::rules::Rules;
+use kinesis_keeper::shard::setup::Members;
 use kinesis_keeper::testing::Snapshot;
 
 use crate::check::ensure;
+use crate::driver::Driver;
 use crate::plan::{HOUR, MINUTE, SECOND};
 use crate::script::{ADA, BOB, RETENTION, Script, objects, quiet, sealed};
 
@@ -193,5 +195,32 @@ pub fn an_older_disk_is_restored(rules: Rules) -> Result<(), String> {
     s.run(HOUR);
     let tally = s.settle()?;
     ensure!(tally.missing == 0 && s.gaps() == 0, "{tally:?}");
+    Ok(())
+}
+
+/// What was spilled of the open batch is gone, once before the next member is spilled and once before the batch is
+/// sealed.
+pub fn what_was_spilled_and_lost_is_read_again(rules: Rules) -> Result<(), String> {
+    let spilled = |driver: &Driver| -> Option<PathBuf> {
+        let files = driver.keepers[ADA].disk.files("spool");
+        files.into_iter().find(|path| path.ends_with("open.ndjson.gz"))
+    };
+    for grows in [true, false] {
+        let mut plan = quiet(rules);
+        plan.keepers[ADA].limits.max_records = 100;
+        plan.keepers[ADA].members = Members { text: 400, spill: 1 };
+        let mut s = Script::new(plan);
+        s.start(ADA);
+        s.write(10);
+        s.until("a spilled member", |driver| spilled(driver).is_some())?;
+        let Some(file) = spilled(&s.driver) else { return Err("it went".to_owned()) };
+        s.keeper(ADA).disk.shift(&file, Path::new("lost"));
+        if grows {
+            s.write(10);
+        }
+        s.until("the batch", |driver| objects(driver) == 1)?;
+        let tally = s.settle()?;
+        ensure!(tally.records == if grows { 20 } else { 10 } && tally.missing == 0, "{tally:?}");
+    }
     Ok(())
 }
