@@ -31,8 +31,8 @@ impl GzipPacker {
         Self { level: CompressionLvl::new(level).unwrap_or_default() }
     }
 
-    /// Whether ISA-L makes this level's members: it has none that are as small as those of the others.
-    fn is_isals(self) -> bool {
+    /// Whether ISA-L makes the members of this level: of the others it makes none that are as small.
+    fn uses_isal(self) -> bool {
         cfg!(feature = "isal") && i32::from(self.level) == 1
     }
 
@@ -43,7 +43,7 @@ impl GzipPacker {
     /// The member that holds `text`.
     pub(super) fn pack(self, text: &[u8]) -> Vec<u8> {
         let make = || Open { compressor: self.compressor(), scratch: Vec::new() };
-        POOL.with(self.level.into(), make, |open| open.pack(text, self.is_isals()))
+        POOL.with(self.level.into(), make, |open| open.pack(text, self.uses_isal()))
     }
 }
 
@@ -132,11 +132,11 @@ mod tests {
         for level in [1, 6, 12] {
             let packer = GzipPacker::new(level);
             let open = || Open { compressor: packer.compressor(), scratch: Vec::new() };
-            let packed = open().pack(&text, packer.is_isals());
+            let packed = open().pack(&text, packer.uses_isal());
             let mut used = open();
-            let _ = used.pack(&text[..700_000], packer.is_isals());
-            let _ = used.pack(b"short\n", packer.is_isals());
-            assert_eq!(used.pack(&text, packer.is_isals()), packed, "level {level}");
+            let _ = used.pack(&text[..700_000], packer.uses_isal());
+            let _ = used.pack(b"short\n", packer.uses_isal());
+            assert_eq!(used.pack(&text, packer.uses_isal()), packed, "level {level}");
             assert_eq!(packer.pack(&text), packed);
             assert_eq!(unpack(&packed), text);
         }

@@ -12,8 +12,8 @@ use crate::model::batch::Compression;
 /// The longest block of a frame, in bytes.
 const BLOCK: usize = 128 << 10;
 
-/// Scratch beyond this many bytes is given back after the huge text that needed it.
-const KEEP: usize = 4 << 20;
+/// Scratch, or room for text, beyond this many bytes is given back after the huge record that needed it.
+pub(super) const KEEP: usize = 4 << 20;
 
 /// Shared by all batches: an open one holds none while it only grows.
 static POOL: Pool<Open> = Pool::new();

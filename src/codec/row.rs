@@ -4,7 +4,7 @@
 
 use super::hash::Hasher;
 use super::line::Text;
-use super::packer::Packer;
+use super::packer::{KEEP, Packer};
 use super::void;
 use crate::model::batch::Compression;
 
@@ -14,8 +14,6 @@ pub const MEMBER_TEXT: usize = 1 << 20;
 const FIRST_SIZES: usize = 8;
 /// As much of the first line decides which.
 const DECIDES: usize = 256;
-/// Room for text beyond this is given back after the huge record that needed it.
-const KEEP: usize = 4 << 20;
 
 /// Lines, packed as they come. While it is empty it holds no memory.
 ///
