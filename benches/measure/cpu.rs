@@ -1,4 +1,4 @@
-//! CPU time of a thread, and rates in it.
+//! CPU time, and rates in it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,13 +15,22 @@ pub fn of_this_thread() -> Outcome<Duration> {
     Ok(Duration::try_from(clock_gettime(ClockId::ThreadCPUTime))?)
 }
 
-/// MB of payload a CPU second, the best of some rounds.
-pub fn rate(payload: u64, mut work: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
+/// MB of payload a CPU second of this thread, the best of some rounds.
+pub fn rate(payload: u64, work: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
+    best_rate(payload, ClockId::ThreadCPUTime, work)
+}
+
+/// The same by the CPU time of all threads, for work that is done by several in turn.
+pub fn rate_of_all_threads(payload: u64, work: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
+    best_rate(payload, ClockId::ProcessCPUTime, work)
+}
+
+fn best_rate(payload: u64, clock: ClockId, mut work: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {
-        let before = of_this_thread()?;
+        let before = Duration::try_from(clock_gettime(clock))?;
         work()?;
-        best = best.min(of_this_thread()?.saturating_sub(before));
+        best = best.min(Duration::try_from(clock_gettime(clock))?.saturating_sub(before));
     }
     Ok(payload as f64 / 1e6 / best.as_secs_f64())
 }

@@ -71,6 +71,33 @@ impl Blocking {
         }
     }
 
+    /// As [`Self::run`], with the call on the runtime's own threads: where calls are many, it is woken there for
+    /// each step, and this thread once at the end.
+    pub fn run_apart<F>(
+        &self,
+        deadline: Duration,
+        stop: &Stop,
+        until: Until,
+        call: F,
+    ) -> Result<F::Output, Cut>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if is_over(stop, until) {
+            return Err(Cut::Stopped);
+        }
+        let call = limited(deadline, stop.clone(), until, Box::pin(call));
+        match self.handle.block_on(self.handle.spawn(call)) {
+            Ok(outcome) => outcome,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down.
+                Err(_) => Err(Cut::Stopped),
+            },
+        }
+    }
+
     /// Waits for `call`, at most `deadline` (and a second of grace for the SDK's own), or until
     /// the stop. The call is dropped, and so ended, when it is cut.
     pub fn run<F: Future>(
@@ -80,28 +107,36 @@ impl Blocking {
         until: Until,
         call: F,
     ) -> Result<F::Output, Cut> {
-        let over = match until {
-            Until::Stopped => stop.reason().is_some(),
-            Until::Abandoned => stop.reason() == Some(StopReason::Abandoned),
-        };
-        if over {
+        if is_over(stop, until) {
             return Err(Cut::Stopped);
         }
         // On the heap: the SDK's futures are large and shards' stacks are small.
-        let call = Box::pin(call);
-        self.handle.block_on(async {
-            let stopped = async {
-                match until {
-                    Until::Stopped => stop.stopped().await,
-                    Until::Abandoned => stop.abandoned().await,
-                }
-            };
-            match timeout(deadline + GRACE, first(call, Box::pin(stopped))).await {
-                Ok(Some(output)) => Ok(output),
-                Ok(None) => Err(Cut::Stopped),
-                Err(_) => Err(Cut::Deadline(deadline)),
-            }
-        })
+        self.handle.block_on(limited(deadline, stop.clone(), until, Box::pin(call)))
+    }
+}
+
+fn is_over(stop: &Stop, until: Until) -> bool {
+    match until {
+        Until::Stopped => stop.reason().is_some(),
+        Until::Abandoned => stop.reason() == Some(StopReason::Abandoned),
+    }
+}
+
+/// The call's output, or what cut it.
+async fn limited<F>(deadline: Duration, stop: Stop, until: Until, call: F) -> Result<F::Output, Cut>
+where
+    F: Future + Unpin,
+{
+    let stopped = async {
+        match until {
+            Until::Stopped => stop.stopped().await,
+            Until::Abandoned => stop.abandoned().await,
+        }
+    };
+    match timeout(deadline + GRACE, first(call, Box::pin(stopped))).await {
+        Ok(Some(output)) => Ok(output),
+        Ok(None) => Err(Cut::Stopped),
+        Err(_) => Err(Cut::Deadline(deadline)),
     }
 }
 
@@ -158,6 +193,28 @@ mod tests {
         });
         later.stop(StopReason::Abandoned);
         assert_eq!(thread.join().unwrap(), Err(Cut::Stopped));
+    }
+
+    #[test]
+    fn a_call_apart_ends_as_any_other_and_its_panic_is_the_callers() {
+        let runtime = runtime();
+        let (blocking, hour) = (Blocking::new(runtime.handle().clone()), Duration::from_secs(3600));
+        assert_eq!(blocking.run_apart(hour, &Stop::new(), Until::Stopped, async { 7 }), Ok(7));
+        let none = Duration::ZERO;
+        let cut = blocking.run_apart(none, &Stop::new(), Until::Stopped, std::future::pending::<()>());
+        assert_eq!(cut, Err(Cut::Deadline(none)));
+        let panicking = std::panic::AssertUnwindSafe(|| {
+            blocking.run_apart(hour, &Stop::new(), Until::Stopped, async { panic!("on purpose") })
+        });
+        assert!(std::panic::catch_unwind(panicking).is_err());
+        let stop = Stop::new();
+        let stopping = stop.clone();
+        let thread = std::thread::spawn(move || stopping.stop(StopReason::Requested));
+        let reading = blocking.run_apart(hour, &stop, Until::Stopped, std::future::pending::<()>());
+        assert_eq!(reading, Err(Cut::Stopped));
+        thread.join().unwrap();
+        assert_eq!(blocking.run_apart(hour, &stop, Until::Stopped, async { 7 }), Err(Cut::Stopped));
+        assert_eq!(blocking.run_apart(hour, &stop, Until::Abandoned, async { 7 }), Ok(7));
     }
 
     #[test]

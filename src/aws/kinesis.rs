@@ -22,7 +22,7 @@ use super::errors::Refusal;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
-use reply::{RawReply, Unusual, parsed, reply_of, timestamp};
+use reply::{RawReply, Unread, Unusual, parsed, reply_of, timestamp};
 pub(super) use reply::{children, raw_records};
 
 pub mod reply;
@@ -132,12 +132,16 @@ impl KinesisStream {
         }
         let output = self.call(CALL, RECORDS_DEADLINE, stop, request.send()).map_err(|(_, error)| error)?;
         let at = self.served(&date, ()).at;
-        let decoded = match raw.and_then(|raw| raw.take()) {
-            Some(decoded) => Ok((decoded, Vec::new())),
-            None => parsed(output),
+        let contents = match raw {
+            Some(raw) => raw.read(),
+            None => parsed(output).map_err(Unread::Contents),
         };
-        let value = decoded.and_then(|(decoded, children)| reply_of(decoded, children, at));
-        Ok(Served { at, value: value.map_err(|message| other(CALL, message))? })
+        let (decoded, children) = contents.map_err(|unread| match unread {
+            Unread::Answer(error) => failed(CALL, &Refusal::of(&*error)),
+            Unread::Contents(message) => other(CALL, message),
+        })?;
+        let value = reply_of(decoded, children, at).map_err(|message| other(CALL, message))?;
+        Ok(Served { at, value })
     }
 
     /// Runs one call and puts its failure into words.
@@ -146,12 +150,13 @@ impl KinesisStream {
         call: &'static str,
         deadline: Duration,
         stop: &Stop,
-        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'static,
     ) -> Result<T, (Refusal, StreamError)>
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        T: Send + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let refusal = match self.blocking.run(deadline, stop, Until::Stopped, sending) {
+        let refusal = match self.blocking.run_apart(deadline, stop, Until::Stopped, sending) {
             Ok(Ok(output)) => return Ok(output),
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),

@@ -134,12 +134,13 @@ impl S3Store {
         about: (&'static str, &str),
         limit: (Duration, Until),
         stop: &Stop,
-        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'static,
     ) -> Result<T, Failed>
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        T: Send + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let refusal = match self.blocking.run(limit.0, stop, limit.1, sending) {
+        let refusal = match self.blocking.run_apart(limit.0, stop, limit.1, sending) {
             Ok(Ok(output)) => return Ok(output),
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),

@@ -17,7 +17,7 @@ const RUN: usize = 16;
 const LONGEST_ESCAPE: usize = 6;
 /// The first room that is made, so that small batches do not grow byte by byte.
 const FIRST_ROOM: usize = 32 << 10;
-/// Room doubles up to this step and then grows by it: a thousand open batches have little room to spare.
+/// Room doubles up to this step and then grows by it: many open batches have little room to spare.
 const STEP: usize = 128 << 10;
 
 /// Pending text. The bytes behind `len` are room that was zeroed once: writing into it is cheaper than
@@ -51,15 +51,6 @@ impl Text {
         self.len = 0;
         if self.bytes.capacity() > keep {
             self.bytes = Vec::new();
-        }
-    }
-
-    /// Gives back room beyond the next step.
-    pub(super) fn give_back_room(&mut self) {
-        let room = (self.len + FIRST_ROOM).next_multiple_of(FIRST_ROOM);
-        if self.bytes.len() > room + STEP {
-            self.bytes.truncate(room);
-            self.bytes.shrink_to_fit();
         }
     }
 

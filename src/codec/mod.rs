@@ -15,6 +15,7 @@ mod pool;
 pub mod reader;
 pub mod render;
 mod row;
+mod shelf;
 mod text;
 pub mod void;
 pub mod writer;

@@ -5,6 +5,7 @@
 use super::hash::Hasher;
 use super::line::Text;
 use super::packer::{KEEP, Packer};
+use super::shelf::Shelf;
 use super::void;
 use crate::model::batch::Compression;
 
@@ -22,6 +23,8 @@ const DECIDES: usize = 256;
 pub(super) struct Row {
     /// Where the next line is written; [`Row::end_line`] ends it.
     pub(super) text: Text,
+    /// The text of the open member before that, if the batch grows slowly.
+    shelf: Shelf,
     compression: Compression,
     packer: Packer,
     /// The members that were not dropped.
@@ -49,6 +52,7 @@ impl Row {
     pub(super) fn new(compression: Compression, level: u32) -> Self {
         Self {
             text: Text::default(),
+            shelf: Shelf::default(),
             compression,
             packer: Packer::new(compression, level),
             parts: Vec::new(),
@@ -77,13 +81,18 @@ impl Row {
 
     /// Uncompressed bytes so far.
     pub(super) fn content_size(&self) -> u64 {
-        self.content.len() + self.text.len() as u64
+        self.content.len() + self.pending() as u64
     }
 
     /// Bytes held.
     pub(super) fn memory(&self) -> u64 {
         let vectors = self.parts.capacity() * size_of::<Vec<u8>>();
-        (self.text.memory() + vectors) as u64 + self.parts_size
+        (self.text.memory() + self.shelf.memory() + vectors) as u64 + self.parts_size
+    }
+
+    /// Bytes of the open member's text.
+    const fn pending(&self) -> usize {
+        self.shelf.len() + self.text.len()
     }
 
     /// Counts the line that was just written and closes the member if it is full.
@@ -93,7 +102,7 @@ impl Row {
         if self.lines == 1 {
             self.limit = first_limit(self.text.as_bytes(), self.member_text);
         }
-        if self.text.len() >= self.limit {
+        if self.pending() >= self.limit {
             self.close_member();
             self.limit = self.member_text;
         }
@@ -115,14 +124,15 @@ impl Row {
         self.parts = Vec::new();
     }
 
-    /// Gives back room for text that will not be needed soon.
+    /// Holds no more than it must: the next line will be long in coming.
     pub(super) fn give_back_room(&mut self) {
-        self.text.give_back_room();
+        self.shelf.put(self.text.as_bytes());
+        self.text.clear(0);
     }
 
     /// Ends the row; it is empty again afterwards. Without a line it is a file that holds nothing.
     pub(super) fn finish(&mut self) -> EndedRow {
-        if self.text.len() > 0 {
+        if self.pending() > 0 {
             self.close_member();
         } else if self.object.is_empty() {
             let nothing = void::packed(self.compression);
@@ -143,6 +153,7 @@ impl Row {
 
     pub(super) fn clear(&mut self) {
         self.text.clear(0);
+        self.shelf = Shelf::default();
         self.parts = Vec::new();
         self.parts_size = 0;
         self.lines = 0;
@@ -151,9 +162,13 @@ impl Row {
     }
 
     fn close_member(&mut self) {
-        let text = self.text.as_bytes();
-        self.content.update(text);
-        let member = self.packer.pack(text);
+        let Self { text, shelf, content, packer, .. } = self;
+        let mut pack = |whole: &[u8]| {
+            content.update(whole);
+            packer.pack(whole)
+        };
+        let rest = text.as_bytes();
+        let member = if shelf.len() == 0 { pack(rest) } else { shelf.take(rest, pack) };
         self.object.update(&member);
         self.parts_size += member.capacity() as u64;
         self.parts.push(member);

@@ -24,6 +24,7 @@ mod rereading;
 mod sealing;
 pub mod setup;
 mod trimmed;
+pub mod turns;
 mod worker;
 
 pub use worker::ShardWorker;

@@ -23,6 +23,13 @@ const LONG_THROTTLED: u32 = 5;
 /// Of so many failures in a row that only the operator can mend, one is logged.
 const REMIND_EVERY: u32 = 20;
 
+/// A shard from which nothing comes is left alone for this part of its silence …
+const SILENCE: u32 = 8;
+/// … at most for so many times `stream.poll` …
+const RARELY: u32 = 4;
+/// … and no longer than this, unless `stream.poll` itself is longer.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+
 /// A call of GetRecords that was answered; instants are monotonic.
 struct Call {
     asked: Duration,
@@ -41,12 +48,21 @@ impl Pacing {
         (call.asked + turn).max(from + price)
     }
 
-    /// When the main reading may ask again.
-    fn next_call(&self, call: &Call, caught_up: bool, random: &mut fastrand::Rng) -> Duration {
+    /// When the main reading may ask again; `silent` is since when nothing came, if all was read.
+    fn next_call(&self, call: &Call, silent: Option<Duration>, random: &mut fastrand::Rng) -> Duration {
         let paid = self.paid_at(call, random);
         // Spread, and as rarely as is asked for: each call costs both sides whether or not there are records.
         let share = 0.8 + 0.2 * random.f64();
-        if caught_up { paid.max(call.answered + self.caught_up.mul_f64(share)) } else { paid }
+        let wait = silent.map_or(Duration::ZERO, |silent| self.left_alone(silent).mul_f64(share));
+        paid.max(call.answered + wait)
+    }
+
+    /// How long a shard is left alone at most that was read to its end and has been silent for so long: who
+    /// has waited long for a record can wait a little longer, and a shard that nobody writes to costs next
+    /// to nothing.
+    fn left_alone(&self, silent: Duration) -> Duration {
+        let rarely = (self.caught_up * RARELY).min(LEFT_ALONE);
+        (silent / SILENCE).min(rarely).max(self.caught_up)
     }
 }
 
@@ -81,8 +97,16 @@ impl ShardWorker {
             return;
         }
         let call = Call { asked: self.read_asked, answered: self.monotonic(), bytes: reply.bytes };
+        let mut heard = call.answered;
+        if let Some(reading) = &mut self.reading {
+            if !reply.records.is_empty() {
+                reading.heard = heard;
+            }
+            heard = reading.heard;
+        }
         let caught_up = reply.millis_behind_latest == 0;
-        self.read_due = self.setup.settings.pacing.next_call(&call, caught_up, &mut self.random);
+        let silent = caught_up.then(|| call.answered.saturating_sub(heard));
+        self.read_due = self.setup.settings.pacing.next_call(&call, silent, &mut self.random);
     }
 
     /// When a call beside the main reading, that began at `asked` and brought so many bytes, is paid for.
@@ -210,36 +234,50 @@ mod tests {
     }
 
     /// The pauses that a thousand seeds give after a call that took `took` milliseconds.
-    fn waits(took: u64, bytes: u64, caught_up: bool) -> impl Iterator<Item = Duration> {
+    fn waits(took: u64, bytes: u64, silent: Option<Duration>) -> impl Iterator<Item = Duration> {
         let asked = Duration::from_secs(100);
         (0..1000).map(move |seed| {
             let call = Call { asked, answered: asked + Duration::from_millis(took), bytes };
-            Pacing::default().next_call(&call, caught_up, &mut fastrand::Rng::with_seed(seed)) - asked
+            Pacing::default().next_call(&call, silent, &mut fastrand::Rng::with_seed(seed)) - asked
         })
     }
 
     #[test]
     fn no_more_than_five_calls_a_second_and_no_less_than_four_while_behind() {
         for took in [0, 50, 199] {
-            assert!(waits(took, 1000, false).all(|wait| (200..=220).contains(&wait.as_millis())));
+            assert!(waits(took, 1000, None).all(|wait| (200..=220).contains(&wait.as_millis())));
         }
     }
 
     #[test]
     fn a_reply_costs_its_bytes_at_two_mebibytes_a_second() {
-        assert!(waits(10, 3 * MIB, false).all(|wait| wait == Duration::from_millis(1500)));
-        assert!(waits(1400, 3 * MIB, false).all(|wait| wait == Duration::from_millis(1500)));
+        assert!(waits(10, 3 * MIB, None).all(|wait| wait == Duration::from_millis(1500)));
+        assert!(waits(1400, 3 * MIB, None).all(|wait| wait == Duration::from_millis(1500)));
     }
 
     #[test]
     fn a_full_reply_is_paid_from_its_end_on() {
-        assert!(waits(700, 10 * MIB, false).all(|wait| wait == Duration::from_millis(5700)));
+        assert!(waits(700, 10 * MIB, None).all(|wait| wait == Duration::from_millis(5700)));
     }
 
     #[test]
     fn caught_up_the_next_look_comes_within_the_poll_time_and_not_much_sooner() {
-        assert!(waits(20, 0, true).all(|wait| (820..=1020).contains(&wait.as_millis())));
+        let none = Some(Duration::ZERO);
+        assert!(waits(20, 0, none).all(|wait| (820..=1020).contains(&wait.as_millis())));
         // What is dear is paid for first all the same.
-        assert!(waits(20, 4 * MIB, true).all(|wait| wait == Duration::from_secs(2)));
+        assert!(waits(20, 4 * MIB, none).all(|wait| wait == Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_silent_shard_is_left_alone_for_an_eighth_of_its_silence_and_never_for_long() {
+        let secs = Duration::from_secs;
+        let alone = |poll, silent| Pacing { caught_up: poll, ..Pacing::default() }.left_alone(silent);
+        for (silent, left) in [(0, 1), (8, 1), (16, 2), (32, 4), (3600, 4)] {
+            assert_eq!(alone(secs(1), secs(silent)), secs(left), "after {silent} s");
+        }
+        assert_eq!(alone(Duration::from_millis(200), secs(3600)), Duration::from_millis(800));
+        assert_eq!(alone(secs(3), secs(3600)), secs(5));
+        assert_eq!(alone(secs(60), secs(3600)), secs(60), "as long as was asked for, and no longer");
+        assert!(waits(20, 0, Some(secs(32))).all(|wait| (3220..=4020).contains(&wait.as_millis())));
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Reading {
     pub(super) hour: Option<Hour>,
     /// What the last reply said.
     pub(super) millis_behind_latest: u64,
+    /// When a reply last brought records, or reading was placed here.
+    pub(super) heard: Duration,
     /// Expires five minutes after it was given.
     pub(super) iterator: Option<String>,
     /// Replies in a row without a next iterator that named no children.
@@ -128,6 +130,7 @@ impl ShardWorker {
             hole,
             hour,
             millis_behind_latest: 0,
+            heard: self.monotonic(),
             iterator: None,
             ends_without_children: 0,
             test: None,

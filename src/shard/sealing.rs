@@ -14,6 +14,9 @@ use crate::spool::items::UnsealedLines;
 /// The version of the spool's manifests.
 pub(super) const STATE_VERSION: u32 = 1;
 
+/// Who waits for its turn is nudged when it comes, and looks by itself this often.
+const LOOK_FOR_TURN: Duration = Duration::from_secs(1);
+
 /// A batch that has ended in memory and that the disk has not taken yet.
 pub(super) struct Unsealed {
     sealed: Sealed,
@@ -57,7 +60,18 @@ impl ShardWorker {
         } else {
             return Activity::NotBefore(due);
         };
-        self.seal_open(reason)
+        let shared = self.shared.clone();
+        let mut turn = None;
+        // What is asked for, and what makes room, waits for nobody.
+        if reason == SealReason::Age {
+            turn = shared.turns.take(&self.setup.shard.id, &self.stop);
+            if turn.is_none() {
+                return Activity::NotBefore(self.monotonic() + LOOK_FOR_TURN);
+            }
+        }
+        let sealed = self.seal_open(reason);
+        drop(turn);
+        sealed
     }
 
     /// Ends the open batch and writes it down, with the position that reading has reached.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
 use super::pacing::StartGate;
+use super::turns::SealTurns;
 use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Compression, Form, Level, Limits};
 use crate::model::key::{Keys, Layout};
@@ -159,6 +160,8 @@ pub struct Shared {
     /// Where shards of this stream begin, once the stream's start object was read and the store
     /// was seen to keep conditions. Until then nothing is committed.
     pub begin: OnceLock<Begin>,
+    /// Who may seal because its batch is old enough.
+    pub turns: SealTurns,
     /// What is known of the time, the shards and what may still come, for whoever tells the hours.
     pub board: HourBoard,
     /// The shortest expiry of the bucket's lifecycle, once known.
@@ -200,6 +203,7 @@ impl Shared {
             budget,
             quota,
             begin: OnceLock::new(),
+            turns: SealTurns::default(),
             board: HourBoard::default(),
             shortest_expiry: OnceLock::new(),
             retention_millis: AtomicU64::new(0),

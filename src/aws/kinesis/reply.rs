@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_kinesis::operation::get_records::{GetRecords, GetRecordsOutput};
+use aws_sdk_kinesis::error::SdkError;
+use aws_sdk_kinesis::operation::get_records::{GetRecords, GetRecordsError, GetRecordsOutput};
 use aws_sdk_kinesis::types;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -19,6 +20,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use aws_smithy_schema::protocol::SharedClientProtocol;
 use aws_smithy_types::DateTime;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::model::record::RawRecord;
@@ -30,11 +32,19 @@ use decode::{Decoded, NotRead, decode};
 
 pub mod decode;
 
-/// The answer to one call; a clone goes into the call as its interceptor.
+/// The answer to one call; a clone goes into the call as its interceptor. It keeps the answer's bytes, which are
+/// decoded once the call is over: on the thread of the shard that asked, not on those that serve all calls.
 #[derive(Clone, Debug)]
 pub(super) struct RawReply {
-    decoded: Arc<Mutex<Option<Decoded>>>,
+    kept: Arc<Mutex<Option<Kept>>>,
     unusual: Unusual,
+}
+
+/// A good answer, and the SDK's parser for it.
+#[derive(Debug)]
+struct Kept {
+    answer: HttpResponse,
+    protocol: SharedClientProtocol,
 }
 
 /// How many answers had a shape that our decoder does not know.
@@ -64,13 +74,44 @@ impl Unusual {
 impl RawReply {
     /// Nothing answered yet.
     pub(super) fn new(unusual: &Unusual) -> Self {
-        Self { decoded: Arc::default(), unusual: unusual.clone() }
+        Self { kept: Arc::default(), unusual: unusual.clone() }
     }
 
-    /// What our decoder read, once the call is over; `None` if the SDK's output is the answer.
-    pub(super) fn take(&self) -> Option<Decoded> {
-        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What the answer says, once the call is over.
+    pub(super) fn read(&self) -> Result<Contents, Unread> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Kept { answer, protocol }) = kept else {
+            return Err(Unread::Contents("no answer was kept".to_owned()));
+        };
+        match decode(answer.body().bytes().unwrap_or_default()) {
+            Ok(decoded) => return Ok((decoded, Vec::new())),
+            Err(NotRead::Odd { at }) => self.unusual.count(at),
+            Err(NotRead::Children) => {}
+        }
+        match by_the_sdk(&answer, &protocol) {
+            Ok(output) => parsed(output).map_err(Unread::Contents),
+            Err(cause) => Err(Unread::Answer(Box::new(SdkError::response_error(cause, answer)))),
+        }
     }
+}
+
+/// What an answer says, and the shards that took over.
+pub(super) type Contents = (Decoded, Vec<ShardId>);
+
+/// Why an answer that came was not read.
+pub(super) enum Unread {
+    /// It is not what an answer of GetRecords looks like; as the SDK tells it.
+    Answer(Box<SdkError<GetRecordsError, HttpResponse>>),
+    /// It lacks something, or says something impossible.
+    Contents(String),
+}
+
+/// The SDK's own parser.
+fn by_the_sdk(answer: &HttpResponse, protocol: &SharedClientProtocol) -> Result<GetRecordsOutput, BoxError> {
+    // Nothing of the configuration changes how these answers are read.
+    let config = ConfigBag::base();
+    let mut reader = protocol.deserialize_response(answer, GetRecords::OUTPUT_SCHEMA, &config)?;
+    Ok(GetRecordsOutput::deserialize(&mut *reader)?)
 }
 
 #[dyn_dispatch_hint]
@@ -98,29 +139,23 @@ impl DeserializeResponse for RawReply {
         response: &HttpResponse,
         config: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        let body = response.body().bytes().unwrap_or_default();
-        match decode(body) {
-            Ok(decoded) => {
-                *self.decoded.lock().unwrap_or_else(PoisonError::into_inner) = Some(decoded);
-                let nothing = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
-                return nothing.map(Output::erase).map_err(OrchestratorError::other);
-            }
-            Err(NotRead::Odd { at }) => self.unusual.count(at),
-            Err(NotRead::Children) => {}
-        }
         let protocol = config
             .load::<SharedClientProtocol>()
-            .ok_or_else(|| OrchestratorError::other("the SDK has no protocol to read the answer by"))?;
-        let mut reader = protocol
-            .deserialize_response(response, GetRecords::OUTPUT_SCHEMA, config)
-            .map_err(|cause| OrchestratorError::other(BoxError::from(cause)))?;
-        let output = GetRecordsOutput::deserialize(&mut *reader);
-        output.map(Output::erase).map_err(|cause| OrchestratorError::other(BoxError::from(cause)))
+            .ok_or_else(|| OrchestratorError::other("the SDK has no protocol to read the answer by"))?
+            .clone();
+        let body = response.body();
+        // Refers to the same bytes: a body that was read lies in memory.
+        let body = body.try_clone().unwrap_or_else(|| SdkBody::from(body.bytes().unwrap_or_default()));
+        let mut answer = HttpResponse::new(response.status(), body);
+        *answer.headers_mut() = response.headers().clone();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { answer, protocol });
+        let nothing = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
+        nothing.map(Output::erase).map_err(OrchestratorError::other)
     }
 }
 
 /// What the SDK's parser read, as our decoder would have it, and the shards that took over.
-pub(super) fn parsed(output: GetRecordsOutput) -> Result<(Decoded, Vec<ShardId>), String> {
+pub(super) fn parsed(output: GetRecordsOutput) -> Result<Contents, String> {
     let (records, bytes) = raw_records(output.records)?;
     let millis_behind_latest = output.millis_behind_latest.map(|millis| u64::try_from(millis).unwrap_or(0));
     let next_iterator = output.next_shard_iterator;
