@@ -8,14 +8,14 @@ use super::servers::{Ask, Plan};
 
 /// Replies in all shards together, and the most in one: a shard gives two megabytes a second, so a run takes
 /// some seconds.
-const ALL_REPLIES: u64 = 1024;
-const MOST_REPLIES: u64 = 16;
+const ALL_REPLIES: u64 = 2048;
+const MOST_REPLIES: u64 = 32;
 /// The default of `batch.max_age`, in seconds.
 const MAX_AGE: u64 = 300;
 /// After all shards were asked, until it is measured: the start is over.
 const SETTLED: u64 = 5;
 /// The same with shards that nobody writes to: a shard that is silent for so long is asked as rarely as any.
-const SILENT: u64 = 40;
+const SILENT: u64 = 45;
 
 /// What a run at full speed took.
 pub struct Cost {

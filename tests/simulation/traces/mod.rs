@@ -4,6 +4,7 @@ mod hours;
 mod keepers;
 mod levels;
 mod outages;
+mod pace;
 
 use kinesis_keeper::model::rules::Rules;
 
@@ -45,6 +46,7 @@ pub const ALL: &[(&str, Trace)] = &[
     ("a_shard_behind_on_busy_cores_compresses_fast", levels::a_shard_behind_on_busy_cores_compresses_fast),
     ("a_sealed_batch_remembers_its_level", levels::a_sealed_batch_remembers_its_level),
     ("a_fixed_level_asks_nobody", levels::a_fixed_level_asks_nobody),
+    ("who_waits_for_a_turn_to_seal_reads_on", pace::who_waits_for_a_turn_to_seal_reads_on),
 ];
 
 #[test]
