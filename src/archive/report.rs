@@ -168,8 +168,8 @@ impl Report {
             (0, false) => "the archive is whole".to_owned(),
             (0, true) => "interrupted; what was looked at is whole".to_owned(),
             (faults, _) => match self.repairs.as_ref().filter(|_| self.is_good()) {
-                Some(repairs) => format!("{faults} faults, and all {} repaired", repairs.len()),
-                None => format!("{faults} faults"),
+                Some(repairs) => format!("{}, and all {} repaired", so_many_faults(faults), repairs.len()),
+                None => so_many_faults(faults),
             },
         };
         writeln!(
@@ -180,6 +180,11 @@ impl Report {
             remarks(&self.total)
         )
     }
+}
+
+/// `1 fault`, `2 faults`.
+pub fn so_many_faults(faults: usize) -> String {
+    format!("{faults} fault{}", if faults == 1 { "" } else { "s" })
 }
 
 /// What is no fault and should be known.

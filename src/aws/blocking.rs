@@ -71,15 +71,10 @@ impl Blocking {
         }
     }
 
-    /// As [`Self::run`], with the call on the runtime's own threads: where calls are many, it is woken there for
-    /// each step, and this thread once at the end.
-    pub fn run_apart<F>(
-        &self,
-        deadline: Duration,
-        stop: &Stop,
-        until: Until,
-        call: F,
-    ) -> Result<F::Output, Cut>
+    /// Waits for `call`, at most `deadline` (and a second of grace for the SDK's own), or until the stop. The
+    /// call is dropped, and so ended, when it is cut. It runs on the runtime's own threads: it is woken there for
+    /// each of its steps, and this thread once at the end.
+    pub fn run<F>(&self, deadline: Duration, stop: &Stop, until: Until, call: F) -> Result<F::Output, Cut>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -98,9 +93,8 @@ impl Blocking {
         }
     }
 
-    /// Waits for `call`, at most `deadline` (and a second of grace for the SDK's own), or until
-    /// the stop. The call is dropped, and so ended, when it is cut.
-    pub fn run<F: Future>(
+    /// The same on this thread, for a call that borrows what it needs.
+    pub fn run_here<F: Future>(
         &self,
         deadline: Duration,
         stop: &Stop,
@@ -179,12 +173,12 @@ mod tests {
         let stop = Stop::new();
         stop.stop(StopReason::Requested);
         let hour = Duration::from_secs(3600);
-        let reading = blocking.run(hour, &stop, Until::Stopped, std::future::pending::<()>());
+        let reading = blocking.run_here(hour, &stop, Until::Stopped, std::future::pending::<()>());
         assert_eq!(reading, Err(Cut::Stopped));
-        assert_eq!(blocking.run(hour, &stop, Until::Abandoned, async { 7 }), Ok(7));
+        assert_eq!(blocking.run_here(hour, &stop, Until::Abandoned, async { 7 }), Ok(7));
         let (later, draining) = (stop.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
-            Blocking::new(runtime.handle().clone()).run(
+            Blocking::new(runtime.handle().clone()).run_here(
                 hour,
                 &draining,
                 Until::Abandoned,
@@ -199,22 +193,22 @@ mod tests {
     fn a_call_apart_ends_as_any_other_and_its_panic_is_the_callers() {
         let runtime = runtime();
         let (blocking, hour) = (Blocking::new(runtime.handle().clone()), Duration::from_secs(3600));
-        assert_eq!(blocking.run_apart(hour, &Stop::new(), Until::Stopped, async { 7 }), Ok(7));
+        assert_eq!(blocking.run(hour, &Stop::new(), Until::Stopped, async { 7 }), Ok(7));
         let none = Duration::ZERO;
-        let cut = blocking.run_apart(none, &Stop::new(), Until::Stopped, std::future::pending::<()>());
+        let cut = blocking.run(none, &Stop::new(), Until::Stopped, std::future::pending::<()>());
         assert_eq!(cut, Err(Cut::Deadline(none)));
         let panicking = std::panic::AssertUnwindSafe(|| {
-            blocking.run_apart(hour, &Stop::new(), Until::Stopped, async { panic!("on purpose") })
+            blocking.run(hour, &Stop::new(), Until::Stopped, async { panic!("on purpose") })
         });
         assert!(std::panic::catch_unwind(panicking).is_err());
         let stop = Stop::new();
         let stopping = stop.clone();
         let thread = std::thread::spawn(move || stopping.stop(StopReason::Requested));
-        let reading = blocking.run_apart(hour, &stop, Until::Stopped, std::future::pending::<()>());
+        let reading = blocking.run(hour, &stop, Until::Stopped, std::future::pending::<()>());
         assert_eq!(reading, Err(Cut::Stopped));
         thread.join().unwrap();
-        assert_eq!(blocking.run_apart(hour, &stop, Until::Stopped, async { 7 }), Err(Cut::Stopped));
-        assert_eq!(blocking.run_apart(hour, &stop, Until::Abandoned, async { 7 }), Ok(7));
+        assert_eq!(blocking.run(hour, &stop, Until::Stopped, async { 7 }), Err(Cut::Stopped));
+        assert_eq!(blocking.run(hour, &stop, Until::Abandoned, async { 7 }), Ok(7));
     }
 
     #[test]
@@ -235,7 +229,7 @@ mod tests {
         let runtime = runtime();
         let blocking = Blocking::new(runtime.handle().clone());
         let none = Duration::ZERO;
-        let cut = blocking.run(none, &Stop::new(), Until::Stopped, std::future::pending::<()>());
+        let cut = blocking.run_here(none, &Stop::new(), Until::Stopped, std::future::pending::<()>());
         assert_eq!(cut, Err(Cut::Deadline(none)));
     }
 }

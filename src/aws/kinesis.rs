@@ -156,7 +156,7 @@ impl KinesisStream {
         T: Send + 'static,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let refusal = match self.blocking.run_apart(deadline, stop, Until::Stopped, sending) {
+        let refusal = match self.blocking.run(deadline, stop, Until::Stopped, sending) {
             Ok(Ok(output)) => return Ok(output),
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),
@@ -237,7 +237,7 @@ impl Stream for KinesisStream {
         // One call may be under way that began too early for us: it is waited for, then ours is made.
         let deadline = 2 * DESCRIBE_DEADLINE;
         self.blocking
-            .run(deadline, stop, Until::Stopped, self.look(asked))
+            .run_here(deadline, stop, Until::Stopped, self.look(asked))
             .unwrap_or_else(|cut| Err(failed(DESCRIBE, &Refusal::cut(cut))))
     }
 

@@ -140,7 +140,7 @@ impl S3Store {
         T: Send + 'static,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let refusal = match self.blocking.run_apart(limit.0, stop, limit.1, sending) {
+        let refusal = match self.blocking.run(limit.0, stop, limit.1, sending) {
             Ok(Ok(output)) => return Ok(output),
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),
@@ -271,7 +271,7 @@ impl ObjectStore for S3Store {
             return Err(too_large());
         }
         let whole = body::whole(content, SMALL_OBJECT);
-        match self.blocking.run(SMALL_DEADLINE, stop, Until::Abandoned, whole) {
+        match self.blocking.run_here(SMALL_DEADLINE, stop, Until::Abandoned, whole) {
             Ok(Ok(Some(bytes))) => Ok(Some(bytes)),
             Ok(Ok(None)) => Err(too_large()),
             Ok(Err(broken)) => Err(error(StoreErrorKind::NoAnswer, chain(&broken))),

@@ -71,7 +71,7 @@ impl Notifier for SnsNotifier {
             .operation_attempt_timeout(PUBLISH_DEADLINE / 2);
         let limits = config::Config::builder().timeout_config(limits.build());
         let sending = request.customize().config_override(limits).send();
-        let refusal = match self.blocking.run_apart(PUBLISH_DEADLINE, stop, Until::Abandoned, sending) {
+        let refusal = match self.blocking.run(PUBLISH_DEADLINE, stop, Until::Abandoned, sending) {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => Refusal::of(&error),
             Err(cut) => Refusal::cut(cut),

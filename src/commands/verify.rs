@@ -12,7 +12,7 @@ use super::opened::{Aws, Opened};
 use super::range::Range;
 use crate::archive::against::compare;
 use crate::archive::repair::{Tools, repair};
-use crate::archive::report::{Report, Tally};
+use crate::archive::report::{Report, Tally, so_many_faults};
 use crate::archive::verify::{KnownEntry, Options, verify};
 use crate::config::Config;
 use crate::error::Failure;
@@ -87,7 +87,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     Err(Failure::failed(if report.interrupted {
         format!("interrupted: {place} was not proved to its end")
     } else {
-        format!("{} faults in {place}; see the report", report.faults.len())
+        format!("{} in {place}; see the report", so_many_faults(report.faults.len()))
     }))
 }
 

@@ -51,6 +51,10 @@ const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 /// A first read later than this after the `begin` entry may have missed trimmed records.
 const BEGIN_IS_FRESH: Duration = Duration::from_secs(3600);
 
+/// A caught-up shard whose replies are smaller grows slowly: it takes many of them to fill a member, whose text
+/// is better kept small meanwhile than ready to be packed.
+const SLOW_REPLY: u64 = 128 << 10;
+
 impl ShardWorker {
     /// Asks for records if that is due and there is room for them.
     pub(super) fn read(&mut self) -> Activity {
@@ -252,7 +256,7 @@ impl ShardWorker {
         reading.at.complete_to = reading.at.complete_to.max(Some(reply.value.complete_to));
         reading.iterator = reply.value.next_iterator;
         self.shared.tell_children(&self.setup.shard.id, &reply.value.children);
-        self.keep_small(lag.is_zero());
+        self.keep_small(lag.is_zero() && reply.value.bytes < SLOW_REPLY);
         let Some(reading) = &mut self.reading else { return Activity::Acted };
         let in_hole = reading.hole.is_some();
         if reading.iterator.is_none() {

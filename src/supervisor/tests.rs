@@ -1,6 +1,7 @@
 //! The loop with a stream, a bucket and state machines that the test holds in its hands.
 
 mod fakes;
+mod remote;
 
 use std::path::Path;
 use std::thread;

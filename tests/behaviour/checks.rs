@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::keeper::{LIMIT, Setting, binary};
 use crate::support::proxy::{Action, Gate, Proxy, Request, kinesis_error, s3_error};
 use crate::support::scene::Scene;
-use crate::support::{aws, http, servers};
+use crate::support::{aws, http, servers, topics};
 
 fn run(setting: &Setting, more: &[&str]) -> Output {
     setting.write();
@@ -41,7 +41,7 @@ fn result<'a>(findings: &'a [Value], about: &str, what: &str) -> (&'a str, &'a s
 #[test]
 fn a_good_configuration_passes_before_and_while_it_runs_and_nothing_is_stored() {
     let mut scene = Scene::new("check", 2);
-    let topic = aws::fifo_topic("check");
+    let topic = topics::fifo_topic("check");
     let setting = scene.setting().max_age("1s").text("notice", "topic_arn", &topic.arn);
     let (setting, _) = setting
         .text("metrics", "cloudwatch_namespace", "K")

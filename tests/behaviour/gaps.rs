@@ -7,14 +7,14 @@ use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy;
 use crate::support::scene::Scene;
 use crate::support::scripted::{Trimmed, id, number};
-use crate::support::{aws, wait_for};
+use crate::support::{aws, topics, wait_for};
 
 const A_DAY_AND_AN_HOUR: i64 = 25 * 3_600_000;
 
 /// Reads a hundred records, is away for a day and an hour, and finds the next thirty trimmed.
 fn away_for_longer_than_retention(gone: Trimmed) {
     let mut stage = Stage::new("gap", 1);
-    let topic = aws::topic("gap");
+    let topic = topics::topic("gap");
     stage.kinesis.with(|state| {
         state.gone = gone;
         state.clock = -A_DAY_AND_AN_HOUR;

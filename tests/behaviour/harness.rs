@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::canned::Backlog;
 use crate::support::proxy::{self, Action, Gate, Proxy};
-use crate::support::{aws, http, servers};
+use crate::support::{aws, http, servers, topics};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -54,7 +54,7 @@ fn the_bucket_keeps_conditions_and_digests() {
 
 #[test]
 fn a_topic_reaches_its_queue() {
-    for topic in [aws::topic("topic"), aws::fifo_topic("topic")] {
+    for topic in [topics::topic("topic"), topics::fifo_topic("topic")] {
         assert!(topic.take().is_empty());
         let fifo =
             if topic.arn.ends_with(".fifo") { "&MessageGroupId=g&MessageDeduplicationId=d" } else { "" };

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::staged::Stage;
 use crate::support::keeper::LIMIT;
-use crate::support::{aws, sha256, wait_for};
+use crate::support::{aws, sha256, topics, wait_for};
 
 const HOUR: i64 = 3_600_000;
 
@@ -24,7 +24,7 @@ fn manifests(bucket: &str, stream: &str) -> Vec<(String, Vec<u8>, Value)> {
 #[test]
 fn past_hours_are_told_once_chained_and_announced() {
     let mut stage = Stage::new("hours", 2);
-    let topic = aws::topic("hours");
+    let topic = topics::topic("hours");
     stage.put(0, 40);
     stage.put(1, 30);
     stage.kinesis.with(|state| {

@@ -8,7 +8,7 @@ use crate::support::archive::Archive;
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy::Proxy;
 use crate::support::scene::Scene;
-use crate::support::{aws, servers, wait_for};
+use crate::support::{aws, servers, topics, wait_for};
 
 const KEYS: usize = 97;
 
@@ -159,7 +159,7 @@ fn children_that_a_reply_names_are_read_at_once_though_the_next_look_is_far_away
 fn lineage_survives_restarts_and_manifests_name_the_parents() {
     let mut scene = Scene::new("lineage", 1);
     let proxy = Proxy::new(servers::kinesis().endpoint());
-    let topic = aws::topic("lineage");
+    let topic = topics::topic("lineage");
     let mut setting = scene.setting().max_age("1s").text("notice", "topic_arn", &topic.arn);
     proxy.endpoint().clone_into(&mut setting.kinesis);
     scene.put(50);

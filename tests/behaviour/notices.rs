@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::support::archive::{Archive, Entry};
-use crate::support::aws::{Message, Topic};
 use crate::support::keeper::LIMIT;
 use crate::support::scene::Scene;
+use crate::support::topics::{self, Message, Topic};
 use crate::support::{aws, sha256, wait_for};
 
 /// Takes messages until there is one for each of so many entries.
@@ -67,7 +67,7 @@ fn check_batch(entry: &Entry, archive: &Archive, bucket: &str, message: &Message
 fn each_object_is_announced_with_its_key_hash_and_range() {
     let mut scene = Scene::new("notices", 2);
     scene.bucket = aws::versioned_bucket("notices");
-    let topic = aws::topic("notices");
+    let topic = topics::topic("notices");
     scene.put(200);
     let setting = scene.setting().max_age("1s").max_records(30).text("notice", "topic_arn", &topic.arn);
     let mut keeper = setting.start();
@@ -89,7 +89,7 @@ fn each_object_is_announced_with_its_key_hash_and_range() {
 #[test]
 fn a_fifo_topic_is_published_to_as_one() {
     let mut scene = Scene::new("fifo", 1);
-    let topic = aws::fifo_topic("fifo");
+    let topic = topics::fifo_topic("fifo");
     scene.put(90);
     let setting = scene.setting().max_age("1s").max_records(30).text("notice", "topic_arn", &topic.arn);
     let mut keeper = setting.start();

@@ -6,7 +6,7 @@ use super::state::{is_sealed, spooled};
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy::{self, Action, Proxy, Request};
 use crate::support::scene::Scene;
-use crate::support::{aws, http, servers, wait_for};
+use crate::support::{aws, http, servers, topics, wait_for};
 
 fn writes(request: &Request) -> bool {
     request.puts_object() || request.puts_entry()
@@ -152,7 +152,7 @@ fn a_body_that_was_damaged_on_its_way_is_refused_and_put_again() {
 #[test]
 fn while_sns_is_away_archiving_goes_on_and_the_notices_follow_in_order() {
     let mut scene = Scene::new("snsaway", 1);
-    let topic = aws::topic("snsaway");
+    let topic = topics::topic("snsaway");
     let proxy = Proxy::new(servers::ministack().endpoint());
     let error = "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalError</Code>\
                  <Message>scripted</Message></Error></ErrorResponse>";

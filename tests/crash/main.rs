@@ -20,9 +20,10 @@ use std::path::Path;
 
 use kinesis_keeper::ports::CrashPoint;
 use support::archive::Archive;
-use support::aws::{self, Topic};
+use support::aws;
 use support::keeper::LIMIT;
 use support::scene::Scene;
+use support::topics::{self, Topic};
 use support::{sha256, wait_for};
 
 /// A test for each point, and the list of those that have one.
@@ -56,7 +57,7 @@ fn every_named_point_has_its_test() {
 
 fn survives(point: &str) {
     let mut scene = Scene::new("crash", 2);
-    let topic = aws::topic("crash");
+    let topic = topics::topic("crash");
     let setting = scene.setting().max_age("1s").text("notice", "topic_arn", &topic.arn);
     let (payloads, spills) = (point == "after-side", point == "after-spill");
     // A batch is spilled member by member, which are a mebibyte each.

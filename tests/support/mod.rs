@@ -27,6 +27,7 @@ pub mod scene;
 pub mod scripted;
 pub mod servers;
 pub mod shelf;
+pub mod topics;
 pub mod watch;
 
 use std::time::{Duration, Instant};

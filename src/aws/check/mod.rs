@@ -95,7 +95,7 @@ impl Trial {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let outcome = self.blocking.run(DEADLINE, &self.stop, Until::Stopped, sending);
+        let outcome = self.blocking.run_here(DEADLINE, &self.stop, Until::Stopped, sending);
         if let Some(theirs) = self.date.take() {
             let ahead = self.clock.now().as_millis() - theirs.as_millis();
             self.ahead.store(ahead, Ordering::Release);

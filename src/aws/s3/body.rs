@@ -80,7 +80,7 @@ impl Read for Reader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() && !into.is_empty() {
             let next = self.content.try_next();
-            match self.blocking.run(CHUNK_DEADLINE, &self.stop, Until::Stopped, next) {
+            match self.blocking.run_here(CHUNK_DEADLINE, &self.stop, Until::Stopped, next) {
                 Ok(Ok(Some(chunk))) => {
                     self.at += chunk.len() as u64;
                     self.broken = 0;

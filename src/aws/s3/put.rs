@@ -95,7 +95,7 @@ impl S3Store {
             let file = ByteStream::read_from().path(path).length(Length::Exact(len)).buffer_size(256 << 10);
             file.build().await.map_err(std::io::Error::other)
         };
-        match self.blocking.run(SMALL_DEADLINE, stop, Until::Abandoned, open) {
+        match self.blocking.run_here(SMALL_DEADLINE, stop, Until::Abandoned, open) {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) => Err(Self::local(key, path, &chain(&error))),
             Err(cut) => Err(self.error("PutObject", key, &Refusal::cut(cut))),
