@@ -253,11 +253,13 @@ impl Workers for FakeWorkers {
             self.log.say(format!("{folder} fails to open"));
             return Err(io::Error::other("no"));
         }
+        // Before the test hears of it and asks for one.
+        let seals = shared.seal_requests();
         if does != Does::Panic {
             let created = setup.stream.created.as_seconds();
             self.log.say(format!("{folder} opened {:?} {created}", setup.mode));
         }
-        let (log, scripts, seals) = (self.log.clone(), self.scripts.clone(), shared.seal_requests());
+        let (log, scripts) = (self.log.clone(), self.scripts.clone());
         Ok(Box::new(FakeWorker { log, scripts, folder, does, shared, stop, seals, begun: false }))
     }
 }
