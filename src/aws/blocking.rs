@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_apart_ends_as_any_other_and_its_panic_is_the_callers() {
+    fn a_call_on_the_runtime_ends_as_one_here_and_its_panic_is_the_callers() {
         let runtime = runtime();
         let (blocking, hour) = (Blocking::new(runtime.handle().clone()), Duration::from_secs(3600));
         assert_eq!(blocking.run(hour, &Stop::new(), Until::Stopped, async { 7 }), Ok(7));

@@ -48,7 +48,7 @@ impl Pacing {
         (call.asked + turn).max(from + price)
     }
 
-    /// When the main reading may ask again; `silent` is since when nothing came, if all was read.
+    /// When the main reading may ask again; `silent` is for how long nothing came, if all was read.
     fn next_call(&self, call: &Call, silent: Option<Duration>, random: &mut fastrand::Rng) -> Duration {
         let paid = self.paid_at(call, random);
         // Spread, and as rarely as is asked for: each call costs both sides whether or not there are records.
