@@ -45,7 +45,7 @@ fn path(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcome<()> {
     let ratio = found.whole / found.floor;
     let told = format!("{ratio:.2} of the lines alone; {:.2} times smaller", found.smaller);
     row(&format!("level {level}: reply bytes to sealed object"), found.whole, &told);
-    let crowded = rates::path_on_all_cores(payload, bodies, level)?;
+    let crowded = rates::path_on_all_cores(payload, bodies, level)?.rate();
     row(&format!("level {level}: the same on all cores at once, on average"), crowded, "");
     row(&format!("level {level}: read back and check"), found.inspect, "");
     Ok(())

@@ -11,13 +11,14 @@ use sha2::{Digest, Sha256};
 
 use super::keeper::Servers;
 use super::servers::Plan;
+use super::tally::Cost;
 use super::{Outcome, ROLE, process, python};
 
 /// Enough for the clock of a hundredth of a second.
 const REPLIES: u64 = 48;
 
-/// A contender's name, and its MB of payload a CPU second.
-pub type Found = (&'static str, f64);
+/// A contender's name, and what it took.
+pub type Found = (&'static str, Cost);
 
 pub const NAIVE: &str = "SDK, serde_json, flate2 with miniz_oxide, sha2";
 pub const NAIVE_ZLIB_RS: &str = "SDK, serde_json, flate2 with zlib-rs, sha2";
@@ -36,14 +37,14 @@ pub fn all(small: bool) -> Outcome<Vec<Found>> {
     boto3.env("BENCH_ENDPOINT", servers.endpoint()).env("AWS_DEFAULT_REGION", "us-east-1");
     boto3.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
     Ok(vec![
-        (NAIVE, rate(servers.payload(), own("miniz_oxide")?)?),
-        (NAIVE_ZLIB_RS, rate(servers.payload(), own("zlib-rs")?)?),
-        (BOTO3, rate(servers.payload(), boto3)?),
+        (NAIVE, run(servers.payload(), own("miniz_oxide")?)?),
+        (NAIVE_ZLIB_RS, run(servers.payload(), own("zlib-rs")?)?),
+        (BOTO3, run(servers.payload(), boto3)?),
     ])
 }
 
-/// MB of payload a CPU second of a program that archives one shard, and says itself what it took.
-fn rate(payload: u64, mut command: Command) -> Outcome<f64> {
+/// A program that archives one shard, and says itself what it took.
+fn run(payload: u64, mut command: Command) -> Outcome<Cost> {
     let cores = std::thread::available_parallelism()?.get();
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut running = Vec::new();
@@ -59,7 +60,7 @@ fn rate(payload: u64, mut command: Command) -> Outcome<f64> {
         let told = String::from_utf8(output.stdout)?;
         cpu_seconds += told.lines().last().ok_or("it told nothing")?.trim().parse::<f64>()?;
     }
-    Ok(payload as f64 * cores as f64 / 1e6 / cpu_seconds)
+    Ok(Cost::new(payload * cores as u64, cpu_seconds))
 }
 
 /// The process of [`NAIVE`] and [`NAIVE_ZLIB_RS`].

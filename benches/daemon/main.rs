@@ -33,13 +33,16 @@ mod rates;
 mod report;
 mod runs;
 mod servers;
+mod tally;
 #[path = "../measure/whole.rs"]
 mod whole;
 
 use std::error::Error;
 
+use input::Input;
 use report::{Report, Row};
 use runs::{Pace, Paced};
+use tally::{Cost, Tally};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -51,6 +54,10 @@ const SCALE: Pace = Pace { shards: 1000, every_micros: 46_000, seconds: 60 };
 const IDLE: Pace = Pace { shards: 100, every_micros: 0, seconds: 30 };
 /// A record a second in each.
 const LATENCY: Pace = Pace { shards: 50, every_micros: 1_000_000, seconds: 30 };
+
+const LEVELS: [u32; 2] = [6, 1];
+/// Each with both levels, and the contenders after either.
+const ROUNDS: u32 = 3;
 
 /// What is to be measured.
 enum Wanted {
@@ -122,43 +129,48 @@ fn wanted() -> Outcome<Wanted> {
 
 /// The path, the daemon at full speed, and the contenders.
 fn full(report: &mut Report, shards: &[u64]) -> Outcome<()> {
+    let compared = shards.contains(&report::COMPARED);
     // The second input is for comparison alone.
-    let mut inputs = vec![("json1k", shards.to_vec())];
-    if shards.contains(&report::COMPARED) {
-        inputs.push(("small100", vec![report::COMPARED]));
-    }
-    for (name, _) in &inputs {
-        let input = input::Input::named(name, 10, input::ARRIVED)?;
+    for name in if compared { &["json1k", "small100"][..] } else { &["json1k"] } {
+        let input = Input::named(name, 10, input::ARRIVED)?;
         let bodies: Vec<_> = input.replies.iter().map(|records| input::answer(records)).collect();
         let decoding = rates::decoding(input.payload, &bodies)?;
         report.decoded(name, decoding.alone / decoding.sdk);
-        for level in [6, 1] {
+        for level in LEVELS {
             let path = rates::path(input.payload, &bodies, level)?;
             report.path(name, level, path.whole / path.floor);
             report.row(Row::new(name, report::PATH, Some(level), path.whole));
-            let crowded = rates::path_on_all_cores(input.payload, &bodies, level)?;
-            report.row(Row::new(name, report::CROWDED, Some(level), crowded));
         }
-    }
-    for (name, shards) in inputs {
-        let small = name == "small100";
-        for shards in shards {
-            for level in [6, 1] {
-                let cost = runs::full(small, shards, level)?;
-                let row = Row::new(
-                    name,
-                    &report::daemon(shards),
-                    Some(level),
-                    cost.payload as f64 / 1e6 / cost.cpu_seconds,
-                );
-                report.row(Row { memory: Some(cost.memory), ..row });
+        let small = *name == "small100";
+        for shards in shards.iter().filter(|shards| !small && **shards != report::COMPARED) {
+            for level in LEVELS {
+                let mut tally = Tally::default();
+                tally.add(&report::daemon(*shards), Some(level), runs::full(small, *shards, level)?);
+                tally.tell(name, report);
             }
         }
-        for (contender, rate) in contenders::all(small)? {
-            report.row(Row::new(name, contender, None, rate));
+        if compared {
+            in_rounds(small, input.payload, &bodies)?.tell(name, report);
         }
     }
     Ok(())
+}
+
+/// What is compared, in turns: a machine that others share is faster in one minute than in the next.
+fn in_rounds(small: bool, payload: u64, bodies: &[Vec<u8>]) -> Outcome<Tally> {
+    let mut tally = Tally::default();
+    for _ in 0..ROUNDS {
+        for level in LEVELS {
+            let path = rates::path_on_all_cores(payload, bodies, level)?;
+            tally.add(report::CROWDED, Some(level), Cost::new(path.payload, path.cpu.as_secs_f64()));
+            let daemon = runs::full(small, report::COMPARED, level)?;
+            tally.add(&report::daemon(report::COMPARED), Some(level), daemon);
+            for (contender, cost) in contenders::all(small)? {
+                tally.add(contender, None, cost);
+            }
+        }
+    }
+    Ok(tally)
 }
 
 fn scale(report: &mut Report, pace: Pace) -> Outcome<()> {

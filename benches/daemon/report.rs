@@ -38,7 +38,11 @@ impl Row {
     }
 
     pub fn name(&self) -> String {
-        self.level.map_or_else(|| self.what.clone(), |level| format!("{}, level {level}", self.what))
+        match self.level {
+            Some(1) if cfg!(feature = "isal") => format!("{}, level 1 by ISA-L", self.what),
+            Some(level) => format!("{}, level {level}", self.what),
+            None => self.what.clone(),
+        }
     }
 }
 

@@ -5,26 +5,18 @@ use std::time::Instant;
 use super::Outcome;
 use super::keeper::{Keeper, Servers};
 use super::servers::{Ask, Plan};
+use super::tally::Cost;
 
 /// Replies in all shards together, and the most in one: a shard gives two megabytes a second, so a run takes
 /// some seconds.
-const ALL_REPLIES: u64 = 2048;
-const MOST_REPLIES: u64 = 32;
+const ALL_REPLIES: u64 = 4096;
+const MOST_REPLIES: u64 = 64;
 /// The default of `batch.max_age`, in seconds.
 const MAX_AGE: u64 = 300;
 /// After all shards were asked, until it is measured: the start is over.
 const SETTLED: u64 = 5;
 /// The same with shards that nobody writes to: a shard that is silent for so long is asked as rarely as any.
 const SILENT: u64 = 45;
-
-/// What a run at full speed took.
-pub struct Cost {
-    /// Bytes.
-    pub payload: u64,
-    pub cpu_seconds: f64,
-    /// Peak resident memory in MiB.
-    pub memory: u64,
-}
 
 /// The daemon from its start until all is read and, once told to stop, archived.
 pub fn full(small: bool, shards: u64, level: u32) -> Outcome<Cost> {
@@ -37,7 +29,7 @@ pub fn full(small: bool, shards: u64, level: u32) -> Outcome<Cost> {
     if archived != shards * servers.opened.records {
         return Err(format!("{archived} records of {shards} shards were archived").into());
     }
-    Ok(Cost { payload: servers.payload(), cpu_seconds, memory })
+    Ok(Cost { memory: Some(memory), ..Cost::new(servers.payload(), cpu_seconds) })
 }
 
 /// How a stream is written to, and for how many seconds it is looked at.

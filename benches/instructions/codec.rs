@@ -17,6 +17,7 @@ pub mod aws {
 
             use crate::model::timestamp::Timestamp;
 
+            mod buffer;
             pub mod decode;
 
             /// As the adapter has it; the decoder needs it for times that AWS does not write.

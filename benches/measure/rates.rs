@@ -40,6 +40,20 @@ pub struct Path {
     pub inspect: f64,
 }
 
+/// What all cores did at once.
+pub struct Crowded {
+    /// Bytes of payload.
+    pub payload: u64,
+    /// CPU time of all threads.
+    pub cpu: Duration,
+}
+
+impl Crowded {
+    pub fn rate(&self) -> f64 {
+        self.payload as f64 / 1e6 / self.cpu.as_secs_f64()
+    }
+}
+
 pub fn decoding(payload: u64, bodies: &[Vec<u8>]) -> Outcome<Decoding> {
     let canned = Canned::new()?;
     // A call is made on threads of the runtime, and its answer decoded on this one.
@@ -87,7 +101,7 @@ pub fn path(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcome<Path> {
 
 /// The whole path on every core at once, on average: what a daemon that uses the whole machine is held against.
 /// Cores that share their inside are slower so.
-pub fn path_on_all_cores(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcome<f64> {
+pub fn path_on_all_cores(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcome<Crowded> {
     let threads = std::thread::available_parallelism()?.get();
     let begin = Barrier::new(threads);
     let one = || -> Result<Duration, String> {
@@ -104,8 +118,7 @@ pub fn path_on_all_cores(payload: u64, bodies: &[Vec<u8>], level: u32) -> Outcom
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         all.into_iter().map(|one| one.join().map_err(|_| "a thread died")?).collect()
     });
-    let took: Duration = took?.iter().sum();
-    Ok((payload * u64::from(ROUNDS)) as f64 * threads as f64 / 1e6 / took.as_secs_f64())
+    Ok(Crowded { payload: payload * u64::from(ROUNDS) * threads as u64, cpu: took?.iter().sum() })
 }
 
 fn floor(payload: u64, text: &[u8], level: u32) -> Outcome<f64> {

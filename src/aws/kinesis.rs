@@ -130,7 +130,15 @@ impl KinesisStream {
         if let Some(raw) = &raw {
             request = request.interceptor(raw.clone());
         }
-        let output = self.call(CALL, RECORDS_DEADLINE, stop, request.send()).map_err(|(_, error)| error)?;
+        let arriving = raw.clone();
+        let sending = async move {
+            let output = request.send().await?;
+            if let Some(raw) = arriving {
+                raw.receive().await?;
+            }
+            Ok(output)
+        };
+        let output = self.call(CALL, RECORDS_DEADLINE, stop, sending).map_err(|(_, error)| error)?;
         let at = self.served(&date, ()).at;
         let contents = match raw {
             Some(raw) => raw.read(),
@@ -304,8 +312,8 @@ pub(super) fn once(deadline: Duration) -> config::Builder {
     config::Config::builder().timeout_config(limits.build()).retry_config(RetryConfig::disabled())
 }
 
-/// The client of GetRecords: one try, which gets all of the time. That limit covers the body as well, so nothing
-/// watches how fast it comes.
+/// The client of GetRecords: one try, which gets all of the time. The deadline of the whole call covers the body as
+/// well, so nothing watches how fast it comes.
 fn reader(config: &config::Config) -> Client {
     let limits =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(RECORDS_DEADLINE);

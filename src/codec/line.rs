@@ -3,6 +3,7 @@
 //! Owns the text of a line: its fields, their order, JSON's escapes. Does not compress or hash it.
 
 use base64_simd::AsOut;
+use wide::u8x16;
 
 use crate::model::record::ArchivedRecord;
 use crate::model::timestamp::Timestamp;
@@ -12,7 +13,11 @@ const CHUNK: usize = 4096;
 /// A block whose bytes to escape are found together.
 const BLOCK: usize = 64;
 /// A run between two escapes is mostly shorter than this and then copied in one fixed-size move.
-const RUN: usize = 16;
+const RUN: usize = 32;
+/// No block's escapes are longer.
+const MOST: usize = 512;
+/// Room for a block's escapes, and for what fixed-size moves write behind them.
+const WINDOW: usize = MOST + BLOCK;
 /// `\u001f`, the longest escape of one byte.
 const LONGEST_ESCAPE: usize = 6;
 /// The first room that is made, so that small batches do not grow byte by byte.
@@ -125,7 +130,16 @@ impl Text {
     fn put_time(&mut self, at: Timestamp) {
         let text = match self.stamp {
             Some((known, text)) if known == at => text,
-            Some(_) | None => {
+            Some((known, mut text)) if known.as_seconds() == at.as_seconds() => {
+                // Neighbours mostly differ in their milliseconds alone.
+                let millis = at.as_millis().rem_euclid(1000) as u32;
+                for (digit, of) in text[20..23].iter_mut().zip([100, 10, 1]) {
+                    *digit = b'0' + (millis / of % 10) as u8;
+                }
+                self.stamp = Some((at, text));
+                text
+            }
+            _ => {
                 let mut text = Vec::with_capacity(24);
                 at.write_to(&mut text);
                 let Ok(text) = <[u8; 24]>::try_from(text.as_slice()) else {
@@ -149,7 +163,7 @@ impl Text {
     /// Appends the text of a JSON string: what `serde_json` would write between the quotes.
     fn put_escaped(&mut self, text: &[u8]) {
         for chunk in text.chunks(CHUNK) {
-            self.make_room(LONGEST_ESCAPE * chunk.len() + RUN);
+            self.make_room(LONGEST_ESCAPE * chunk.len() + WINDOW);
             self.len = escape(chunk, &mut self.bytes, self.len);
         }
     }
@@ -165,10 +179,10 @@ impl Text {
 }
 
 /// Writes `text` escaped to `out[at..]` and returns where it ends. `out` has room for the worst case and
-/// [`RUN`] bytes more.
+/// [`WINDOW`] bytes more.
 fn escape(mut text: &[u8], out: &mut [u8], mut at: usize) -> usize {
-    while let (Some(block), Some(ahead)) = (text.first_chunk(), text.get(..BLOCK + RUN)) {
-        at = escape_block(ahead, BLOCK, must_escape(block), out, at);
+    while let Some(ahead) = text.first_chunk() {
+        at += escape_block(ahead, BLOCK, &mut out[at..]);
         text = &text[BLOCK..];
     }
     while !text.is_empty() {
@@ -176,71 +190,77 @@ fn escape(mut text: &[u8], out: &mut [u8], mut at: usize) -> usize {
         let len = text.len().min(BLOCK);
         let mut rest = [b' '; BLOCK + RUN];
         rest[..len].copy_from_slice(&text[..len]);
-        let hits = rest.first_chunk().map_or(0, must_escape);
-        at = escape_block(&rest, len, hits, out, at);
+        at += escape_block(&rest, len, &mut out[at..]);
         text = &text[len..];
     }
     at
 }
 
-/// Writes the first `len` bytes of `block`, of which those in `hits` are escaped.
+/// Writes the first `len` bytes of `block` escaped, and returns how many bytes that made.
 #[inline]
-fn escape_block(block: &[u8], len: usize, mut hits: u64, out: &mut [u8], mut at: usize) -> usize {
-    let mut start = 0;
+fn escape_block(block: &[u8; BLOCK + RUN], len: usize, out: &mut [u8]) -> usize {
+    let out = &mut out[..WINDOW].as_chunks_mut().0[0];
+    let (mut hits, controls) = must_escape(block);
+    let (mut start, mut at) = (0, 0);
     while hits != 0 {
         let hit = hits.trailing_zeros() as usize;
         hits &= hits - 1;
         at = copy_run(block, start, hit, out, at);
-        at = put_escape(block[hit], out, at);
-        start = hit + 1;
+        out[at % MOST] = b'\\';
+        at += 1;
+        // A quote or a backslash stands behind its backslash as it is: the next run begins with it.
+        start = hit;
+        if controls >> hit & 1 == 1 {
+            at = put_control(block[hit], out, at);
+            start += 1;
+        }
     }
     copy_run(block, start, len, out, at)
 }
 
-#[inline]
-fn copy_run(block: &[u8], start: usize, end: usize, out: &mut [u8], at: usize) -> usize {
-    let len = end - start;
-    if len <= RUN {
-        out[at..at + RUN].copy_from_slice(&block[start..start + RUN]);
-    } else {
-        out[at..at + len].copy_from_slice(&block[start..end]);
-    }
-    at + len
-}
-
-/// Which bytes of a block must be escaped, as a bit each: the quote, the backslash, controls. Written so
-/// that compilers make vector code of it.
-#[inline]
-fn must_escape(block: &[u8; BLOCK]) -> u64 {
-    let mut flags = [0_u8; BLOCK];
-    for (flag, byte) in flags.iter_mut().zip(block) {
-        *flag = u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20);
-    }
-    let mut mask = 0;
-    for (index, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
-        // Gathers the lowest bit of each of eight bytes in the topmost byte.
-        let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        mask |= bits << (8 * index);
-    }
-    mask
-}
-
-#[inline]
-fn put_escape(byte: u8, out: &mut [u8], at: usize) -> usize {
+/// Writes what stands behind the backslash of a control's escape.
+#[inline(never)]
+fn put_control(byte: u8, out: &mut [u8; WINDOW], at: usize) -> usize {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
-        b'"' | b'\\' => byte,
         b'\n' => b'n',
         b'\r' => b'r',
         b'\t' => b't',
         0x08 => b'b',
         0x0c => b'f',
         _ => {
-            let long = [b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out[at..at + LONGEST_ESCAPE].copy_from_slice(&long);
-            return at + LONGEST_ESCAPE;
+            let long = [b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            out[at..at + long.len()].copy_from_slice(&long);
+            return at + long.len();
         }
     };
-    out[at..at + 2].copy_from_slice(&[b'\\', short]);
-    at + 2
+    out[at] = short;
+    at + 1
+}
+
+/// The masks keep the compiler from checking what holds anyway.
+#[inline]
+fn copy_run(block: &[u8; BLOCK + RUN], start: usize, end: usize, out: &mut [u8; WINDOW], at: usize) -> usize {
+    let (from, to) = (start % BLOCK, at % MOST);
+    out[to..to + RUN].copy_from_slice(&block[from..from + RUN]);
+    if end - start > RUN {
+        let more = BLOCK - RUN;
+        let from = (start + RUN) % BLOCK;
+        out[to + RUN..to + RUN + more].copy_from_slice(&block[from..][..more]);
+    }
+    at + end - start
+}
+
+/// Which bytes of a block must be escaped, as a bit each: the quote, the backslash and controls; and the
+/// controls alone.
+#[inline]
+fn must_escape(block: &[u8; BLOCK + RUN]) -> (u64, u64) {
+    let (mut hits, mut controls) = (0, 0);
+    for (index, lane) in block[..BLOCK].as_chunks::<16>().0.iter().enumerate() {
+        let bytes = u8x16::from(*lane);
+        let doubled = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+        hits |= u64::from(doubled.to_bitmask()) << (16 * index);
+        controls |= u64::from(bytes.simd_le(u8x16::splat(0x1f)).to_bitmask()) << (16 * index);
+    }
+    (hits | controls, controls)
 }

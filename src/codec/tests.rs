@@ -146,7 +146,8 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 fn any_record() -> impl Strategy<Value = OwnedRecord> {
     (
         prop::option::of(any::<u64>()),
-        0_i64..253_402_300_800_000,
+        // Within the same second, too.
+        prop_oneof![0_i64..253_402_300_800_000, 1_795_324_260_000_i64..1_795_324_262_000],
         prop::option::of(any::<String>()),
         prop::option::of(any::<u128>()),
         any::<bool>(),

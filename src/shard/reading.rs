@@ -296,19 +296,10 @@ impl ShardWorker {
                 return Taken::ReadAgain;
             }
         }
-        let now = self.ports.clock.monotonic();
-        let chosen_level = self.choose_level();
-        let Some(reading) = &mut self.reading else { return Taken::ReadAgain };
         if self.writer.is_empty() {
-            self.open = OpenBatch {
-                follows: Some(reading.at.clone()),
-                since: Some(now),
-                hour: Some(hour).max(reading.hour),
-                spilled: 0,
-                oldest_arrival: Some(record.arrival),
-                chosen_level,
-            };
+            self.open_batch(hour, record.arrival);
         }
+        let Some(reading) = &mut self.reading else { return Taken::ReadAgain };
         let (before, mut bytes) = (self.writer.records(), 0);
         let writer = &mut self.writer;
         for_each_user_record(record, self.setup.shard.range, self.setup.settings.deaggregate, &mut |user| {
@@ -322,6 +313,21 @@ impl ShardWorker {
         self.ports.meter.count(Counter::RecordsRead, self.writer.records() - before);
         self.ports.meter.count(Counter::BytesRead, bytes);
         self.seal_at_limit()
+    }
+
+    /// Begins a batch with a record of this hour and arrival.
+    fn open_batch(&mut self, hour: Hour, arrival: Timestamp) {
+        let since = Some(self.monotonic());
+        let chosen_level = self.choose_level();
+        let Some(reading) = &self.reading else { return };
+        self.open = OpenBatch {
+            follows: Some(reading.at.clone()),
+            since,
+            hour: Some(hour).max(reading.hour),
+            spilled: 0,
+            oldest_arrival: Some(arrival),
+            chosen_level,
+        };
     }
 
     fn seal_at_limit(&mut self) -> Taken {

@@ -21,6 +21,7 @@ use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponse
 use aws_smithy_schema::protocol::SharedClientProtocol;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::model::record::RawRecord;
@@ -28,12 +29,22 @@ use crate::model::sequence::NotASequenceNumber;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
 use crate::ports::Reply;
+use buffer::Buffer;
 use decode::{Decoded, NotRead, decode};
 
+mod buffer;
 pub mod decode;
 
-/// The answer to one call; a clone goes into the call as its interceptor. It keeps the answer's bytes, which are
-/// decoded once the call is over: on the thread of the shard that asked, not on those that serve all calls.
+/// No more room is made beforehand, whatever the answer says of its length: GetRecords gives 10 MiB at most, in
+/// base64.
+const LONGEST_BODY: usize = 16 << 20;
+
+/// Room for the body of an answer that does not tell how long it is.
+const USUAL_BODY: usize = 64 << 10;
+
+/// The answer to one call; a clone goes into the call as its interceptor. It keeps the answer, whose body is
+/// received and decoded once the call is over: decoded on the thread of the shard that asked, not on those that
+/// serve all calls.
 #[derive(Clone, Debug)]
 pub(super) struct RawReply {
     kept: Arc<Mutex<Option<Kept>>>,
@@ -43,7 +54,9 @@ pub(super) struct RawReply {
 /// A good answer, and the SDK's parser for it.
 #[derive(Debug)]
 struct Kept {
+    /// Its body was taken once it is received.
     answer: HttpResponse,
+    body: Buffer,
     protocol: SharedClientProtocol,
 }
 
@@ -77,21 +90,45 @@ impl RawReply {
         Self { kept: Arc::default(), unusual: unusual.clone() }
     }
 
-    /// What the answer says, once the call is over.
+    /// Receives the body of the answer, which must have come: its head is all that the call waits for.
+    pub(super) async fn receive(&self) -> Result<(), SdkError<GetRecordsError, HttpResponse>> {
+        let Some(mut kept) = self.take() else { return Ok(()) };
+        let length = kept.answer.headers().get("content-length").and_then(|length| length.parse().ok());
+        kept.body = Buffer::with_room(length.unwrap_or(USUAL_BODY).min(LONGEST_BODY));
+        let mut stream = ByteStream::new(kept.answer.take_body());
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(piece) => kept.body.extend_from_slice(&piece),
+                Err(error) => return Err(SdkError::response_error(error, kept.answer)),
+            }
+        }
+        self.keep(kept);
+        Ok(())
+    }
+
+    /// What the answer says, once it was received.
     pub(super) fn read(&self) -> Result<Contents, Unread> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Kept { answer, protocol }) = kept else {
+        let Some(Kept { mut answer, body, protocol }) = self.take() else {
             return Err(Unread::Contents("no answer was kept".to_owned()));
         };
-        match decode(answer.body().bytes().unwrap_or_default()) {
+        match decode(&body) {
             Ok(decoded) => return Ok((decoded, Vec::new())),
             Err(NotRead::Odd { at }) => self.unusual.count(at),
             Err(NotRead::Children) => {}
         }
+        *answer.body_mut() = SdkBody::from(body.as_slice());
         match by_the_sdk(&answer, &protocol) {
             Ok(output) => parsed(output).map_err(Unread::Contents),
             Err(cause) => Err(Unread::Answer(Box::new(SdkError::response_error(cause, answer)))),
         }
+    }
+
+    fn keep(&self, kept: Kept) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    }
+
+    fn take(&self) -> Option<Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -134,23 +171,29 @@ impl Intercept for RawReply {
 }
 
 impl DeserializeResponse for RawReply {
+    /// Before the body is there: the SDK would gather it in memory of its own.
+    fn deserialize_streaming_with_config(
+        &self,
+        response: &mut HttpResponse,
+        config: &ConfigBag,
+    ) -> Option<Result<Output, OrchestratorError<Error>>> {
+        let Some(protocol) = config.load::<SharedClientProtocol>().cloned() else {
+            return Some(Err(OrchestratorError::other("the SDK has no protocol to read the answer by")));
+        };
+        let mut answer = HttpResponse::new(response.status(), response.take_body());
+        *answer.headers_mut() = response.headers().clone();
+        self.keep(Kept { answer, body: Buffer::default(), protocol });
+        let nothing = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
+        Some(nothing.map(Output::erase).map_err(OrchestratorError::other))
+    }
+
+    /// Not reached: the answer is kept before.
     fn deserialize_nonstreaming_with_config(
         &self,
-        response: &HttpResponse,
-        config: &ConfigBag,
+        _response: &HttpResponse,
+        _config: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        let protocol = config
-            .load::<SharedClientProtocol>()
-            .ok_or_else(|| OrchestratorError::other("the SDK has no protocol to read the answer by"))?
-            .clone();
-        let body = response.body();
-        // Refers to the same bytes: a body that was read lies in memory.
-        let body = body.try_clone().unwrap_or_else(|| SdkBody::from(body.bytes().unwrap_or_default()));
-        let mut answer = HttpResponse::new(response.status(), body);
-        *answer.headers_mut() = response.headers().clone();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { answer, protocol });
-        let nothing = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
-        nothing.map(Output::erase).map_err(OrchestratorError::other)
+        Err(OrchestratorError::other("the SDK read the answer's body by itself"))
     }
 }
 

@@ -1,11 +1,15 @@
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ChildShard, Record, SequenceNumberRange};
 use aws_smithy_types::Blob;
 
 use super::reply::raw;
 use super::*;
-use crate::aws::scripted::{Answer, Scripted};
+use crate::aws::scripted::{Answer, Scripted, Still};
 use crate::model::timestamp::Timestamp;
+use crate::stop::StopReason;
 
 fn shard(range: (&str, &str), ending: Option<&str>) -> types::Shard {
     let keys = types::HashKeyRange::builder().starting_hash_key(range.0).ending_hash_key(range.1);
@@ -131,4 +135,55 @@ fn a_thousand_shards_that_look_at_the_stream_at_once_share_one_description() {
         assert!(stream.look(later).await.is_ok());
         assert_eq!(server.asked().len(), 2);
     });
+}
+
+/// A service that answers each call with a head and half a body, and then does `then` with the connection.
+fn breaking_off(then: impl Fn(TcpStream) + Send + 'static) -> (KinesisStream, Scripted) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut head = [0; 64 << 10];
+            // The request fits into one read, or what is left of it is of no interest.
+            let _ = connection.read(&mut head).unwrap();
+            let half = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: 900\r\n\r\n{\"Rec";
+            connection.write_all(half.as_bytes()).unwrap();
+            then(connection);
+        }
+    });
+    let server = Scripted::new(Vec::new());
+    let clients = server.clients.at_endpoint(url);
+    let name = StreamName::Arn("arn:aws:kinesis:us-east-1:123456789012:stream/s".into());
+    (KinesisStream::new(&clients, server.blocking(), Arc::new(Still), name), server)
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_the_same_error_as_where_the_sdk_reads_it() {
+    let (stream, _runtime) = breaking_off(drop);
+    let told = |raw| stream.read("iterator", &Stop::new(), raw).map(|_| ()).unwrap_err();
+    let (ours, theirs) = (told(Some(RawReply::new(&stream.unusual))), told(None));
+    // By the stream of the body, which the SDK reads in another way.
+    assert_eq!(ours.message.replace("streaming error: ", ""), theirs.message);
+    assert_eq!(ours.kind, theirs.kind);
+    assert_eq!(ours.kind, StreamErrorKind::NoAnswer, "{}", ours.message);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_rest_of_an_answer() {
+    let (begun, under_way) = std::sync::mpsc::channel();
+    let (stream, _runtime) = breaking_off(move |connection| {
+        begun.send(connection).unwrap();
+    });
+    let stop = Stop::new();
+    let stopping = stop.clone();
+    let thread = std::thread::spawn(move || {
+        let connection = under_way.recv().unwrap();
+        stopping.stop(StopReason::Requested);
+        // Open until the call is over.
+        (connection, under_way)
+    });
+    let error = stream.read("iterator", &stop, Some(RawReply::new(&stream.unusual))).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind, StreamErrorKind::Stopped, "{}", error.message);
+    drop(thread.join().unwrap());
 }

@@ -11,6 +11,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use memchr::memchr;
 
+use super::buffer::Buffer;
 use crate::model::record::RawRecord;
 use crate::model::sequence::SequenceNumber;
 use crate::model::text::Text;
@@ -71,7 +72,7 @@ struct Records {
     /// Where the key and the payload of each lie in `shared`.
     spans: Vec<(Range<usize>, Range<usize>)>,
     /// Keys and payloads, one after the other.
-    shared: Vec<u8>,
+    shared: Buffer,
     /// How long the last sequence number was.
     digits: usize,
 }
@@ -79,7 +80,7 @@ struct Records {
 impl Records {
     fn into_decoded(self, answer: Answer) -> Decoded {
         let bytes = self.shared.len() as u64;
-        let shared = Bytes::from(self.shared);
+        let shared = Bytes::from_owner(self.shared);
         let mut records = self.list;
         for (record, (key, data)) in records.iter_mut().zip(self.spans) {
             record.data = shared.slice(data);
@@ -158,7 +159,7 @@ impl<'a> Cursor<'a> {
             return Some(());
         }
         // Payloads are three quarters of their base64, and the names around a key longer than it is cut short.
-        records.shared.reserve_exact(self.body.len() / 4 * 3);
+        records.shared = Buffer::with_room(self.body.len() / 4 * 3);
         loop {
             let start = self.at;
             self.record(records)?;
@@ -216,7 +217,7 @@ impl<'a> Cursor<'a> {
             b'D' => {
                 self.must(b"Data\":\"")?;
                 let from = records.shared.len();
-                STANDARD.decode_append(self.before_quote()?, &mut records.shared).ok()?;
+                STANDARD.decode_append(self.before_quote()?, &mut *records.shared).ok()?;
                 parts.data = from..records.shared.len();
                 field::DATA
             }
