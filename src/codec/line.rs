@@ -14,7 +14,7 @@ const CHUNK: usize = 4096;
 const BLOCK: usize = 64;
 /// A run between two escapes is mostly shorter than this and then copied in one fixed-size move.
 const RUN: usize = 32;
-/// No block's escapes are longer.
+/// No block is longer when escaped; a power of two, so that a remainder by it costs nothing.
 const MOST: usize = 512;
 /// Room for a block's escapes, and for what fixed-size moves write behind them.
 const WINDOW: usize = MOST + BLOCK;
@@ -238,7 +238,8 @@ fn put_control(byte: u8, out: &mut [u8; WINDOW], at: usize) -> usize {
     at + 1
 }
 
-/// The masks keep the compiler from checking what holds anyway.
+/// The remainders spare a check of each bound. They change nothing: `at` is below [`MOST`], and `start` is at the block's
+/// end only where nothing is left to copy.
 #[inline]
 fn copy_run(block: &[u8; BLOCK + RUN], start: usize, end: usize, out: &mut [u8; WINDOW], at: usize) -> usize {
     let (from, to) = (start % BLOCK, at % MOST);

@@ -12,6 +12,9 @@ const MOST: usize = 32 << 20;
 /// Smaller ones are as cheap to get anew, and would only be searched through.
 const SMALLEST: usize = 4 << 10;
 
+/// Answers differ a little in length: what one needed shall do for the next.
+const STEP: usize = 256 << 10;
+
 /// Shared by all shards: who has read an answer leaves its buffers, still in the cache, to the next.
 static KEPT: Mutex<Kept> = Mutex::new(Kept { buffers: Vec::new(), held: 0 });
 
@@ -35,18 +38,24 @@ impl Kept {
 }
 
 /// Bytes that grow like those of a `Vec`; the room is kept for another answer once they are dropped.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// An empty one with room for so many bytes.
     pub(super) fn with_room(bytes: usize) -> Self {
+        Self(Self::kept(bytes).unwrap_or_else(|| {
+            // Room that is never written to is no memory yet.
+            let step = bytes.next_power_of_two().clamp(SMALLEST, STEP);
+            Vec::with_capacity(bytes.next_multiple_of(step))
+        }))
+    }
+
+    /// The one used last of those that have so much room.
+    fn kept(bytes: usize) -> Option<Vec<u8>> {
         let mut kept = Kept::get();
-        let fits = kept.buffers.iter().rposition(|buffer| buffer.capacity() >= bytes);
-        let kept = fits.map(|at| kept.take(at));
-        // Answers differ a little in length: what one needed shall do for the next. Room that is never written to
-        // is no memory yet.
-        Self(kept.unwrap_or_else(|| Vec::with_capacity(bytes.next_power_of_two().max(SMALLEST))))
+        let at = kept.buffers.iter().rposition(|buffer| buffer.capacity() >= bytes)?;
+        Some(kept.take(at))
     }
 }
 
