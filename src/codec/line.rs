@@ -1,25 +1,15 @@
 //! Envelope lines, built by hand into one reused buffer.
 //!
-//! Owns the text of a line: its fields, their order, JSON's escapes. Does not compress or hash it.
+//! Owns the text of a line: its fields and their order. Does not compress or hash it.
 
 use base64_simd::AsOut;
-use wide::u8x16;
 
+use super::escape::{escape, room};
 use crate::model::record::ArchivedRecord;
 use crate::model::timestamp::Timestamp;
 
 /// How much of a text is escaped at once: room for its worst case is made beforehand.
 const CHUNK: usize = 4096;
-/// A block whose bytes to escape are found together.
-const BLOCK: usize = 64;
-/// A run between two escapes is mostly shorter than this and then copied in one fixed-size move.
-const RUN: usize = 32;
-/// No block is longer when escaped; a power of two, so that a remainder by it costs nothing.
-const MOST: usize = 512;
-/// Room for a block's escapes, and for what fixed-size moves write behind them.
-const WINDOW: usize = MOST + BLOCK;
-/// `\u001f`, the longest escape of one byte.
-const LONGEST_ESCAPE: usize = 6;
 /// The first room that is made, so that small batches do not grow byte by byte.
 const FIRST_ROOM: usize = 32 << 10;
 /// Room doubles up to this step and then grows by it: many open batches have little room to spare.
@@ -163,7 +153,7 @@ impl Text {
     /// Appends the text of a JSON string: what `serde_json` would write between the quotes.
     fn put_escaped(&mut self, text: &[u8]) {
         for chunk in text.chunks(CHUNK) {
-            self.make_room(LONGEST_ESCAPE * chunk.len() + WINDOW);
+            self.make_room(room(chunk.len()));
             self.len = escape(chunk, &mut self.bytes, self.len);
         }
     }
@@ -176,92 +166,4 @@ impl Text {
             self.bytes.resize(room, 0);
         }
     }
-}
-
-/// Writes `text` escaped to `out[at..]` and returns where it ends. `out` has room for the worst case and
-/// [`WINDOW`] bytes more.
-fn escape(mut text: &[u8], out: &mut [u8], mut at: usize) -> usize {
-    while let Some(ahead) = text.first_chunk() {
-        at += escape_block(ahead, BLOCK, &mut out[at..]);
-        text = &text[BLOCK..];
-    }
-    while !text.is_empty() {
-        // The rest, with room behind it so that runs can be read in fixed-size moves.
-        let len = text.len().min(BLOCK);
-        let mut rest = [b' '; BLOCK + RUN];
-        rest[..len].copy_from_slice(&text[..len]);
-        at += escape_block(&rest, len, &mut out[at..]);
-        text = &text[len..];
-    }
-    at
-}
-
-/// Writes the first `len` bytes of `block` escaped, and returns how many bytes that made.
-#[inline]
-fn escape_block(block: &[u8; BLOCK + RUN], len: usize, out: &mut [u8]) -> usize {
-    let out = &mut out[..WINDOW].as_chunks_mut().0[0];
-    let (mut hits, controls) = must_escape(block);
-    let (mut start, mut at) = (0, 0);
-    while hits != 0 {
-        let hit = hits.trailing_zeros() as usize;
-        hits &= hits - 1;
-        at = copy_run(block, start, hit, out, at);
-        out[at % MOST] = b'\\';
-        at += 1;
-        // A quote or a backslash stands behind its backslash as it is: the next run begins with it.
-        start = hit;
-        if controls >> hit & 1 == 1 {
-            at = put_control(block[hit], out, at);
-            start += 1;
-        }
-    }
-    copy_run(block, start, len, out, at)
-}
-
-/// Writes what stands behind the backslash of a control's escape.
-#[inline(never)]
-fn put_control(byte: u8, out: &mut [u8; WINDOW], at: usize) -> usize {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
-        _ => {
-            let long = [b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out[at..at + long.len()].copy_from_slice(&long);
-            return at + long.len();
-        }
-    };
-    out[at] = short;
-    at + 1
-}
-
-/// The remainders spare a check of each bound. They change nothing: `at` is below [`MOST`], and `start` is at the block's
-/// end only where nothing is left to copy.
-#[inline]
-fn copy_run(block: &[u8; BLOCK + RUN], start: usize, end: usize, out: &mut [u8; WINDOW], at: usize) -> usize {
-    let (from, to) = (start % BLOCK, at % MOST);
-    out[to..to + RUN].copy_from_slice(&block[from..from + RUN]);
-    if end - start > RUN {
-        let more = BLOCK - RUN;
-        let from = (start + RUN) % BLOCK;
-        out[to + RUN..to + RUN + more].copy_from_slice(&block[from..][..more]);
-    }
-    at + end - start
-}
-
-/// Which bytes of a block must be escaped, as a bit each: the quote, the backslash and controls; and the
-/// controls alone.
-#[inline]
-fn must_escape(block: &[u8; BLOCK + RUN]) -> (u64, u64) {
-    let (mut hits, mut controls) = (0, 0);
-    for (index, lane) in block[..BLOCK].as_chunks::<16>().0.iter().enumerate() {
-        let bytes = u8x16::from(*lane);
-        let doubled = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
-        hits |= u64::from(doubled.to_bitmask()) << (16 * index);
-        controls |= u64::from(bytes.simd_le(u8x16::splat(0x1f)).to_bitmask()) << (16 * index);
-    }
-    (hits | controls, controls)
 }

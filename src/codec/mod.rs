@@ -5,6 +5,7 @@
 //! an object lies, when a batch is sealed, or what the ledger says of it.
 
 pub mod aggregate;
+mod escape;
 pub mod hash;
 mod line;
 mod member;
