@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::model::shard::ShardId;
 use crate::stop::Stop;
 
-/// What one reply takes while it is in flight: 10 MiB of data is about 14 MiB of JSON text and
-/// 10 MiB decoded.
+/// What one reply takes at most while it is in flight: 10 MiB decoded, and 14 MiB of JSON text if the SDK's
+/// parser must read it.
 pub const REPLY_BYTES: u64 = 24 << 20;
 
 /// So many replies should find room beside the open batches: fewer, and many shards wait for each other;

@@ -29,8 +29,7 @@ use crate::model::sequence::NotASequenceNumber;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
 use crate::ports::Reply;
-use buffer::Buffer;
-use decode::{Decoded, NotRead, decode};
+use decode::{Decoded, Decoder, NotRead, STANDS_IN, Why};
 
 mod buffer;
 pub mod decode;
@@ -42,9 +41,8 @@ const LONGEST_BODY: usize = 16 << 20;
 /// Room for the body of an answer that does not tell how long it is.
 const USUAL_BODY: usize = 64 << 10;
 
-/// The answer to one call; a clone goes into the call as its interceptor. It keeps the answer, whose body is
-/// received and decoded once the call is over: decoded on the thread of the shard that asked, not on those that
-/// serve all calls.
+/// The answer to one call; a clone goes into the call as its interceptor. It keeps the answer, whose body is then
+/// decoded as it comes.
 #[derive(Clone, Debug)]
 pub(super) struct RawReply {
     kept: Arc<Mutex<Option<Kept>>>,
@@ -56,7 +54,7 @@ pub(super) struct RawReply {
 struct Kept {
     /// Its body was taken once it is received.
     answer: HttpResponse,
-    body: Buffer,
+    body: Decoder,
     protocol: SharedClientProtocol,
 }
 
@@ -94,11 +92,11 @@ impl RawReply {
     pub(super) async fn receive(&self) -> Result<(), SdkError<GetRecordsError, HttpResponse>> {
         let Some(mut kept) = self.take() else { return Ok(()) };
         let length = kept.answer.headers().get("content-length").and_then(|length| length.parse().ok());
-        kept.body = Buffer::with_room(length.unwrap_or(USUAL_BODY).min(LONGEST_BODY));
+        kept.body = Decoder::new(length.unwrap_or(USUAL_BODY).min(LONGEST_BODY));
         let mut stream = ByteStream::new(kept.answer.take_body());
         while let Some(piece) = stream.next().await {
             match piece {
-                Ok(piece) => kept.body.extend_from_slice(&piece),
+                Ok(piece) => kept.body.take(&piece),
                 Err(error) => return Err(SdkError::response_error(error, kept.answer)),
             }
         }
@@ -111,14 +109,16 @@ impl RawReply {
         let Some(Kept { mut answer, body, protocol }) = self.take() else {
             return Err(Unread::Contents("no answer was kept".to_owned()));
         };
-        match decode(&body) {
+        let NotRead { rest, before, why } = match body.finish() {
             Ok(decoded) => return Ok((decoded, Vec::new())),
-            Err(NotRead::Odd { at }) => self.unusual.count(at),
-            Err(NotRead::Children) => {}
+            Err(not_read) => not_read,
+        };
+        if let Why::Odd { at } = why {
+            self.unusual.count(at);
         }
-        *answer.body_mut() = SdkBody::from(body.as_slice());
+        *answer.body_mut() = SdkBody::from(rest);
         match by_the_sdk(&answer, &protocol) {
-            Ok(output) => parsed(output).map_err(Unread::Contents),
+            Ok(output) => parsed_behind(before, output).map_err(Unread::Contents),
             Err(cause) => Err(Unread::Answer(Box::new(SdkError::response_error(cause, answer)))),
         }
     }
@@ -182,7 +182,7 @@ impl DeserializeResponse for RawReply {
         };
         let mut answer = HttpResponse::new(response.status(), response.take_body());
         *answer.headers_mut() = response.headers().clone();
-        self.keep(Kept { answer, body: Buffer::default(), protocol });
+        self.keep(Kept { answer, body: Decoder::new(0), protocol });
         let nothing = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
         Some(nothing.map(Output::erase).map_err(OrchestratorError::other))
     }
@@ -203,6 +203,19 @@ pub(super) fn parsed(output: GetRecordsOutput) -> Result<Contents, String> {
     let millis_behind_latest = output.millis_behind_latest.map(|millis| u64::try_from(millis).unwrap_or(0));
     let next_iterator = output.next_shard_iterator;
     Ok((Decoded { records, bytes, next_iterator, millis_behind_latest }, children(output.child_shards)))
+}
+
+/// The same of the rest of an answer, behind the records that our decoder read.
+fn parsed_behind(before: Decoded, mut rest: GetRecordsOutput) -> Result<Contents, String> {
+    if rest.records.first().is_none_or(|first| first.sequence_number != STANDS_IN) {
+        // None were read; or the answer names its records twice, and the SDK keeps only those named last.
+        return parsed(rest);
+    }
+    rest.records.remove(0);
+    let (mut rest, children) = parsed(rest)?;
+    let mut records = before.records;
+    records.append(&mut rest.records);
+    Ok((Decoded { records, bytes: before.bytes + rest.bytes, ..rest }, children))
 }
 
 /// The reply, by the service's clock at its answer.

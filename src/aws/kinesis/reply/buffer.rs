@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// All buffers that wait for an answer hold so much at most: two of the longest answer (14 MiB of base64).
+/// All buffers that wait for an answer hold so much at most: three of the longest answer (10 MiB of data).
 const MOST: usize = 32 << 20;
 
 /// Smaller ones are as cheap to get anew, and would only be searched through.

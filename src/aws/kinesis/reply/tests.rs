@@ -6,10 +6,17 @@ use serde_json::{Value, json};
 use super::*;
 use crate::aws::kinesis::canned::Canned;
 
+/// The SDK tells at which byte an answer is damaged; of ours it sees only what we do not know.
+fn without_place(message: &str) -> String {
+    message.chars().filter(|char| !char.is_ascii_digit()).collect()
+}
+
 /// Both readers, and whether ours knew the shape.
 fn both(canned: &Canned, body: &[u8]) -> bool {
     let unusual = canned.unusual();
-    let told = |read: Result<_, crate::ports::StreamError>| read.map_err(|error| (error.kind, error.message));
+    let told = |read: Result<_, crate::ports::StreamError>| {
+        read.map_err(|error| (error.kind, without_place(&error.message)))
+    };
     assert_eq!(told(canned.records(200, body)), told(canned.parsed(200, body)), "{}", body.escape_ascii());
     canned.unusual() == unusual
 }
@@ -151,6 +158,75 @@ fn payloads_and_keys_of_a_reply_lie_in_one_buffer() {
     }
 }
 
+/// What comes of an answer that comes in these pieces.
+fn in_pieces<'a>(length: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Decoded, NotRead> {
+    let mut decoder = Decoder::new(length);
+    for piece in pieces {
+        decoder.take(piece);
+    }
+    decoder.finish()
+}
+
+#[test]
+fn wherever_an_answer_is_cut_it_is_the_same() {
+    let record = |n: u32| {
+        let key = "käy\n\"".repeat(n as usize % 3);
+        json!({"Data": "eHl6".repeat(n as usize * 7), "PartitionKey": key, "SequenceNumber": n.to_string(), "ApproximateArrivalTimestamp": 1763787600.123})
+    };
+    let records: Vec<Value> = (1..5).map(record).collect();
+    let whole = json!({"MillisBehindLatest": 0, "Records": records, "NextShardIterator": "n"}).to_string();
+    let children = whole.replace("\"NextShardIterator\":\"n\"", "\"ChildShards\":[{}]");
+    for answer in [&whole, &whole.replace("null", "[]"), &whole.replace("]}", ",]}"), &children] {
+        let answer = answer.as_bytes();
+        let at_once = decode::decode(answer);
+        assert_eq!(in_pieces(answer.len(), answer.chunks(1)), at_once);
+        for cut in 0..=answer.len() {
+            let (one, other) = answer.split_at(cut);
+            assert_eq!(in_pieces(0, [one, other]), at_once, "{cut}");
+            assert_eq!(decode::decode(one).is_ok(), one == answer && at_once.is_ok(), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn a_record_longer_than_a_piece_is_read() {
+    let payload = vec![b'x'; 1 << 20];
+    let answer = at("1763787600.123").replace("eA==", &STANDARD.encode_to_string(&payload));
+    for len in [1 << 10, 16 << 10, 100_000] {
+        let read = in_pieces(answer.len(), answer.as_bytes().chunks(len)).unwrap();
+        assert!(read.records.len() == 1 && read.records[0].data == payload, "{len}");
+    }
+}
+
+#[test]
+fn what_follows_an_odd_record_is_left_to_the_sdk_and_what_came_before_it_is_kept() {
+    let canned = Canned::new().unwrap();
+    let plain = at("1763787600.123");
+    let record = &plain[plain.find("[{").unwrap() + 1..plain.len() - 2];
+    let with = |records: &[&str]| plain.replace(record, &records.join(","));
+    let odd = record.replace("\"k\"", "\"k\",\"New\":1");
+    for records in
+        [&[record, &odd][..], &[record, record, &odd, record], &[&odd, record], &[record, &odd, &odd]]
+    {
+        let body = with(records);
+        assert!(!both(&canned, body.as_bytes()));
+        assert_eq!(canned.records(200, body.as_bytes()).unwrap().records.len(), records.len());
+    }
+    for broken in
+        [&[record, ""][..], &[record, record, "{}"], &[record, "", record], &["", record], &[record, "1"]]
+    {
+        assert!(!both(&canned, with(broken).as_bytes()));
+    }
+    let children = r#"],"ChildShards":[{"HashKeyRange":{"EndingHashKey":"1","StartingHashKey":"0"},"ParentShards":["a"],"ShardId":"b"}]}"#;
+    let last = with(&[record, record]).replace("]}", children);
+    assert!(both(&canned, last.as_bytes()), "the end of a shard is nothing unusual");
+    let last = canned.records(200, last.as_bytes()).unwrap();
+    assert_eq!((last.records.len(), last.children.len()), (2, 1));
+    // Which of two lists counts is the SDK's to say.
+    let twice = with(&[record, record]).replace("]}", "],\"Records\":[]}");
+    assert!(!both(&canned, twice.as_bytes()));
+}
+
 /// A field's value, mostly as Kinesis would send it.
 fn value(usual: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
     prop_oneof![12 => usual, 1 => "null|true|-?[0-9]{1,20}|\"[ -~]{0,4}\"|\\[\\]|\\{\\}|\"[a-z\\\\\"]{0,3}\""]
@@ -194,6 +270,7 @@ proptest! {
         next in field("NextShardIterator", "\"[A-Za-z0-9+/=]{1,40}\""),
         millis in field("MillisBehindLatest", "[0-9]{1,9}"),
         turn in 0..3_usize,
+        pieces in vec(any::<prop::sample::Index>(), 0..4),
         cut in prop_oneof![20 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)],
     ) {
         thread_local!(static CANNED: Canned = Canned::new().unwrap());
@@ -204,5 +281,14 @@ proptest! {
             body.truncate(cut.index(body.len()));
         }
         CANNED.with(|canned| both(canned, &body));
+        let mut from = 0;
+        let pieces = pieces.iter().map(|piece| {
+            let piece = &body[from..][..piece.index(body.len() - from + 1)];
+            from += piece.len();
+            piece
+        });
+        let mut pieces: Vec<&[u8]> = pieces.collect();
+        pieces.push(&body[from..]);
+        prop_assert_eq!(in_pieces(body.len(), pieces), decode::decode(&body));
     }
 }
