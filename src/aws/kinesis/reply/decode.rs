@@ -4,6 +4,7 @@
 //! is [`NotRead`] and left to the SDK's parser; what is read here is what that parser would read.
 
 use cursor::{Cursor, integer};
+use memchr::memchr;
 use records::Records;
 
 use crate::model::record::RawRecord;
@@ -16,6 +17,10 @@ const CHILDREN: &[u8] = b"\"ChildShards\":";
 
 /// Of a piece so much, or as much as is held of what was cut, is tried for the rest of it.
 const MORE: usize = 2 << 10;
+
+/// How often that is tried before the end of the answer: the brace that ends a record else stands only in keys, so a
+/// record of which it was tried more often is not read here, and need not be looked at with each piece.
+const TRIES: u32 = 8;
 
 /// The sequence number of a record that stands for all that were read before.
 pub const STANDS_IN: &str = "read before";
@@ -80,6 +85,8 @@ pub struct Decoder {
     read: usize,
     /// The head or the record that was cut; or one that is not read here, and all behind it.
     open: Vec<u8>,
+    /// How often it was tried in vain.
+    tries: u32,
 }
 
 /// Which part of an answer comes next.
@@ -103,6 +110,7 @@ impl Decoder {
             records: Records::default(),
             read: 0,
             open: Vec::new(),
+            tries: 0,
         }
     }
 
@@ -123,6 +131,12 @@ impl Decoder {
 
     /// What the answer says, now that all of it has come.
     pub fn finish(mut self) -> Result<Decoded, NotRead> {
+        if self.tries == TRIES {
+            // A key may have that many braces.
+            let open = std::mem::take(&mut self.open);
+            self.tries = 0;
+            self.take(&open);
+        }
         let frame = if self.stage == Stage::Head { &self.open } else { &self.frame };
         let mut cursor = Cursor::new(frame);
         let fields = fields(&mut cursor);
@@ -153,19 +167,33 @@ impl Decoder {
         let (mut taken, mut read) = (0, 0);
         while read == 0 && taken < piece.len() {
             let more = open.len().max(MORE).min(piece.len() - taken);
-            open.extend_from_slice(&piece[taken..taken + more]);
+            let next = &piece[taken..taken + more];
+            open.extend_from_slice(next);
             taken += more;
-            read = self.read(&open);
+            // Megabytes of a payload are not searched again for each piece of it.
+            if self.tries < TRIES && memchr(self.last_byte(), next).is_some() {
+                read = self.read(&open);
+                self.tries += 1;
+            }
         }
         let rest = if read == 0 {
             &[]
         } else {
             open.clear();
+            self.tries = 0;
             // What is held could not be read without more: what was read ends behind it.
             &piece[read.saturating_sub(held)..]
         };
         self.open = open;
         rest
+    }
+
+    /// What stands at the end of what is open, and hardly anywhere else in it.
+    const fn last_byte(&self) -> u8 {
+        match self.stage {
+            Stage::Head => b'[',
+            Stage::Records | Stage::Tail => b'}',
+        }
     }
 
     /// Reads the head and the records that are all there, and returns how many bytes they are.

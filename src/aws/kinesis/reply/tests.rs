@@ -170,7 +170,7 @@ fn in_pieces<'a>(length: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> R
 #[test]
 fn wherever_an_answer_is_cut_it_is_the_same() {
     let record = |n: u32| {
-        let key = "käy\n\"".repeat(n as usize % 3);
+        let key = ["", "käy\n\"", "}}}}}},{}}}}]}"][n as usize % 3];
         json!({"Data": "eHl6".repeat(n as usize * 7), "PartitionKey": key, "SequenceNumber": n.to_string(), "ApproximateArrivalTimestamp": 1763787600.123})
     };
     let records: Vec<Value> = (1..5).map(record).collect();
@@ -192,7 +192,7 @@ fn wherever_an_answer_is_cut_it_is_the_same() {
 fn a_record_longer_than_a_piece_is_read() {
     let payload = vec![b'x'; 1 << 20];
     let answer = at("1763787600.123").replace("eA==", &STANDARD.encode_to_string(&payload));
-    for len in [1 << 10, 16 << 10, 100_000] {
+    for len in [100, 1 << 10, 16 << 10, 100_000] {
         let read = in_pieces(answer.len(), answer.as_bytes().chunks(len)).unwrap();
         assert!(read.records.len() == 1 && read.records[0].data == payload, "{len}");
     }
