@@ -19,7 +19,7 @@ mod rates;
 #[path = "measure/whole.rs"]
 mod whole;
 
-use input::{ARRIVED, Input};
+use input::{ARRIVED, Fill, Input};
 use whole::Outcome;
 
 /// Each input is some megabytes.
@@ -58,7 +58,7 @@ fn main() -> Outcome<()> {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;
         }
-        let Input { records, payload, replies, name } = Input::named(name, replies, ARRIVED)?;
+        let Input { records, payload, replies, name } = Input::named(name, Fill::Usual, replies, ARRIVED)?;
         let bodies: Vec<_> = replies.iter().map(|records| input::answer(records)).collect();
         println!("\n{name}: {records} records of {} B", payload / records);
         decoding(payload, &bodies)?;

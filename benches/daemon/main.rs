@@ -39,9 +39,9 @@ mod whole;
 
 use std::error::Error;
 
-use input::Input;
 use report::{Report, Row};
 use runs::{Pace, Paced};
+use servers::Content;
 use tally::{Cost, Tally};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -131,8 +131,8 @@ fn wanted() -> Outcome<Wanted> {
 fn full(report: &mut Report, shards: &[u64]) -> Outcome<()> {
     let compared = shards.contains(&report::COMPARED);
     // The second input is for comparison alone.
-    for name in if compared { &["json1k", "small100"][..] } else { &["json1k"] } {
-        let input = Input::named(name, 10, input::ARRIVED)?;
+    for content in if compared { &[Content::Backlog, Content::Small][..] } else { &[Content::Backlog] } {
+        let (name, input) = (content.name(), content.replies(content.filling(9), input::ARRIVED)?);
         let bodies: Vec<_> = input.replies.iter().map(|records| input::answer(records)).collect();
         let decoding = rates::decoding(input.payload, &bodies)?;
         report.decoded(name, decoding.alone / decoding.sdk);
@@ -141,31 +141,34 @@ fn full(report: &mut Report, shards: &[u64]) -> Outcome<()> {
             report.path(name, level, path.whole / path.floor);
             report.row(Row::new(name, report::PATH, Some(level), path.whole));
         }
-        let small = *name == "small100";
-        for shards in shards.iter().filter(|shards| !small && **shards != report::COMPARED) {
+        for shards in shards.iter().filter(|shards| name == "json1k" && **shards != report::COMPARED) {
             for level in LEVELS {
                 let mut tally = Tally::default();
-                tally.add(&report::daemon(*shards), Some(level), runs::full(small, *shards, level)?);
+                tally.add(&report::daemon(*shards), Some(level), runs::full(*content, *shards, level)?);
                 tally.tell(name, report);
             }
         }
         if compared {
-            in_rounds(small, input.payload, &bodies)?.tell(name, report);
+            in_rounds(*content, input.payload, &bodies)?.tell(name, report);
         }
     }
     Ok(())
 }
 
 /// What is compared, in turns: a machine that others share is faster in one minute than in the next.
-fn in_rounds(small: bool, payload: u64, bodies: &[Vec<u8>]) -> Outcome<Tally> {
+fn in_rounds(content: Content, payload: u64, bodies: &[Vec<u8>]) -> Outcome<Tally> {
     let mut tally = Tally::default();
+    let daemon = report::daemon(report::COMPARED);
     for _ in 0..ROUNDS {
         for level in LEVELS {
             let path = rates::path_on_all_cores(payload, bodies, level)?;
             tally.add(report::CROWDED, Some(level), Cost::new(path.payload, path.cpu.as_secs_f64()));
-            let daemon = runs::full(small, report::COMPARED, level)?;
-            tally.add(&report::daemon(report::COMPARED), Some(level), daemon);
-            for (contender, cost) in contenders::all(small)? {
+            tally.add(&daemon, Some(level), runs::full(content, report::COMPARED, level)?);
+            if matches!(content, Content::Backlog) {
+                let cost = runs::full(Content::InMegabytes, report::COMPARED, level)?;
+                tally.add(&format!("{daemon}, replies of a megabyte"), Some(level), cost);
+            }
+            for (contender, cost) in contenders::all(content)? {
                 tally.add(contender, None, cost);
             }
         }

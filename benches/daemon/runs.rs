@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::Outcome;
 use super::keeper::{Keeper, Servers};
-use super::servers::{Ask, Plan};
+use super::servers::{Ask, Content, Plan};
 use super::tally::Cost;
 
-/// Replies in all shards together, and the most in one: a shard gives two megabytes a second, so a run takes
-/// some seconds.
-const ALL_REPLIES: u64 = 4096;
-const MOST_REPLIES: u64 = 64;
+/// Megabytes in all shards together, and the most in one: a shard gives two megabytes a second, so a run takes
+/// half a minute.
+const ALL_MEGABYTES: u64 = 4096;
+const MOST_MEGABYTES: u64 = 64;
 /// The default of `batch.max_age`, in seconds.
 const MAX_AGE: u64 = 300;
 /// After all shards were asked, until it is measured: the start is over.
@@ -19,9 +19,9 @@ const SETTLED: u64 = 5;
 const SILENT: u64 = 45;
 
 /// The daemon from its start until all is read and, once told to stop, archived.
-pub fn full(small: bool, shards: u64, level: u32) -> Outcome<Cost> {
-    let replies = (ALL_REPLIES / shards.max(1)).clamp(1, MOST_REPLIES);
-    let mut servers = Servers::start(Plan::Full { small, shards, replies })?;
+pub fn full(content: Content, shards: u64, level: u32) -> Outcome<Cost> {
+    let replies = content.filling((ALL_MEGABYTES / shards.max(1)).min(MOST_MEGABYTES));
+    let mut servers = Servers::start(Plan::Full { content, shards, replies })?;
     let mut keeper = Keeper::start(&servers, level, MAX_AGE)?;
     keeper.wait("all is read", || Ok(servers.ask(Ask::State)?.drained == shards))?;
     let (cpu_seconds, memory) = keeper.stop()?;

@@ -18,7 +18,7 @@ const LEVEL: u32 = 6;
 fn main() -> whole::Outcome<()> {
     let mut answers = Vec::new();
     for (name, replies) in [("json1k", 4), ("small100", 4)] {
-        let input = input::Input::named(name, replies, input::ARRIVED)?;
+        let input = input::Input::named(name, input::Fill::Usual, replies, input::ARRIVED)?;
         answers.extend(input.replies.iter().map(|records| input::answer(records)));
     }
     let sealed = measured(&answers)?;

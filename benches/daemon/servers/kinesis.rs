@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::events::event;
-use super::super::input::{Input, record, sequence};
+use super::super::input::{record, sequence};
 use super::lags::Lags;
 use super::{Plan, Request, State};
 
@@ -46,10 +46,9 @@ impl Stream {
         let now = u64::try_from(now.as_millis())?;
         let mut sums = (0, 0);
         let rendered = match plan {
-            Plan::Full { small, replies, .. } => {
-                let name = if small { "small100" } else { "json1k" };
+            Plan::Full { content, replies, .. } => {
                 // It all lies in this hour or the one before.
-                let input = Input::named(name, replies, now - 600_000)?;
+                let input = content.replies(replies, now - 600_000)?;
                 sums = (input.payload, input.records);
                 let begin = |records: Vec<u8>| [b"{\"Records\":[", records.as_slice(), b"]"].concat();
                 input.replies.into_iter().map(begin).collect()

@@ -13,15 +13,57 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::input::{Fill, Input};
 use super::process;
 use kinesis::Stream;
 use s3::Bucket;
+
+/// What lies in the shards from the start.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Content {
+    /// json1k, in replies as long as any.
+    Backlog,
+    /// json1k, in replies of about a megabyte.
+    InMegabytes,
+    /// small100, in replies of as many records as any.
+    Small,
+}
+
+impl Content {
+    /// Of its input, so many replies.
+    pub fn replies(self, number: u64, arrived: u64) -> super::Outcome<Input> {
+        Input::named(self.name(), self.fill(), number, arrived)
+    }
+
+    /// Of the input.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Backlog | Self::InMegabytes => "json1k",
+            Self::Small => "small100",
+        }
+    }
+
+    const fn fill(self) -> Fill {
+        match self {
+            Self::Backlog | Self::Small => Fill::Most,
+            Self::InMegabytes => Fill::Usual,
+        }
+    }
+
+    /// As many replies as are about so many megabytes of payload; one at least.
+    pub fn filling(self, megabytes: u64) -> u64 {
+        match self {
+            Self::Backlog => (megabytes / 9).max(1),
+            Self::InMegabytes | Self::Small => megabytes.max(1),
+        }
+    }
+}
 
 /// What is served.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Plan {
     /// So many replies in each shard, all there from the start.
-    Full { small: bool, shards: u64, replies: u64 },
+    Full { content: Content, shards: u64, replies: u64 },
     /// A record of json1k in each shard every so many microseconds; none, if that is 0.
     Paced { shards: u64, every_micros: u64 },
 }
