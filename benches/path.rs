@@ -19,11 +19,11 @@ mod rates;
 #[path = "measure/whole.rs"]
 mod whole;
 
-use input::{ARRIVED, Fill, Input};
+use input::{ARRIVED, Input};
 use whole::Outcome;
 
-/// Each input is some megabytes.
-const REPLIES: [u64; 3] = [10, 10, 20];
+/// Of each input so many replies, and records in each: of a megabyte, and of half of one where records are small.
+const REPLIES: [[u64; 2]; 3] = [[10, 1_000], [10, 5_000], [20, 100]];
 
 fn row(what: &str, rate: f64, more: &str) {
     println!("  {what:<52} {rate:>8.0} {more}");
@@ -58,7 +58,7 @@ fn main() -> Outcome<()> {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;
         }
-        let Input { records, payload, replies, name } = Input::named(name, Fill::Usual, replies, ARRIVED)?;
+        let Input { records, payload, replies, name } = Input::named(name, replies, ARRIVED)?;
         let bodies: Vec<_> = replies.iter().map(|records| input::answer(records)).collect();
         println!("\n{name}: {records} records of {} B", payload / records);
         decoding(payload, &bodies)?;

@@ -17,8 +17,8 @@ const LEVEL: u32 = 6;
 
 fn main() -> whole::Outcome<()> {
     let mut answers = Vec::new();
-    for (name, replies) in [("json1k", 4), ("small100", 4)] {
-        let input = input::Input::named(name, input::Fill::Usual, replies, input::ARRIVED)?;
+    for (name, each) in [("json1k", 1_000), ("small100", 5_000)] {
+        let input = input::Input::named(name, [4, each], input::ARRIVED)?;
         answers.extend(input.replies.iter().map(|records| input::answer(records)));
     }
     let sealed = measured(&answers)?;

@@ -10,15 +10,6 @@ use super::events::event;
 /// When the first record arrived, in milliseconds, where that makes no difference.
 pub const ARRIVED: u64 = 1_795_324_260_123;
 
-/// How much there is in a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
-    /// About a megabyte (small100: half of that, in 5,000 records): what a reader that keeps up is given.
-    Usual,
-    /// As much as one call of GetRecords gives, 10,000 records or nearly 10 MiB: so a backlog comes.
-    Most,
-}
-
 /// Records in replies, as a shard gives them.
 pub struct Input {
     pub name: &'static str,
@@ -34,14 +25,14 @@ impl Input {
     /// The names that [`Input::named`] knows.
     pub const NAMES: [&str; 3] = ["json1k", "small100", "rand10k"];
 
-    /// So many replies of this input. The first record arrived at `arrived`, each later one a millisecond after
-    /// that before it.
-    pub fn named(name: &str, fill: Fill, replies: u64, arrived: u64) -> Result<Self, Box<dyn Error>> {
-        let size = |usual, most| [replies, if fill == Fill::Usual { usual } else { most }, arrived];
+    /// So many replies of this input, and records in each. The first record arrived at `arrived`, each later one a
+    /// millisecond after that before it.
+    pub fn named(name: &str, [replies, each]: [u64; 2], arrived: u64) -> Result<Self, Box<dyn Error>> {
+        let size = [replies, each, arrived];
         let input = match name {
-            "json1k" => Self::of("json1k", size(1_000, 10_000), |rng, n| event(rng, n).into_bytes()),
-            "small100" => Self::of("small100", size(5_000, 10_000), hundred),
-            "rand10k" => Self::of("rand10k", size(100, 1_000), |rng, _| random_bytes(rng)),
+            "json1k" => Self::of("json1k", size, |rng, n| event(rng, n).into_bytes()),
+            "small100" => Self::of("small100", size, hundred),
+            "rand10k" => Self::of("rand10k", size, |rng, _| random_bytes(rng)),
             _ => return Err(format!("no input is called {name}").into()),
         };
         Ok(input)

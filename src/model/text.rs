@@ -1,6 +1,6 @@
 //! Text that shares its bytes with what it was cut from.
 //!
-//! Owns that the bytes are UTF-8. Does not know what the text says.
+//! Owns that what is read of it is UTF-8. Does not know what the text says.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,24 +11,16 @@ use bytes::Bytes;
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Text(Bytes);
 
-/// The bytes were not UTF-8.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("not UTF-8")]
-pub struct NotUtf8;
-
 impl Text {
+    /// Of bytes that whoever cut them from their buffer knows to be UTF-8. They are not looked at here, as they may lie
+    /// in the cache no more; what is no UTF-8 would be read as empty.
+    pub const fn of_utf8(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl TryFrom<Bytes> for Text {
-    type Error = NotUtf8;
-
-    fn try_from(bytes: Bytes) -> Result<Self, NotUtf8> {
-        // Keys are mostly ASCII, which is the quicker thing to ask.
-        if bytes.is_ascii() || std::str::from_utf8(&bytes).is_ok() { Ok(Self(bytes)) } else { Err(NotUtf8) }
     }
 }
 
@@ -48,7 +40,7 @@ impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // Looked at when it was made: the other case cannot be.
+        // Known when it was made: the other case cannot be.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -64,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_utf8_becomes_a_text_and_it_stays_as_it_is() {
+    fn a_text_is_the_bytes_it_was_cut_from() {
         let bytes = Bytes::from("a käy".to_owned());
-        let text = Text::try_from(bytes.clone()).unwrap();
+        let text = Text::of_utf8(bytes.clone());
         assert_eq!(&*text, "a käy");
         assert_eq!(text.as_bytes().as_ptr(), bytes.as_ptr(), "no copy");
-        assert_eq!(Text::try_from(bytes.slice(..4)), Err(NotUtf8));
+        assert_eq!(&*Text::of_utf8(bytes.slice(..4)), "", "half a letter is no text");
         assert_eq!(Text::from("x"), Text::from("x".to_owned()));
     }
 }

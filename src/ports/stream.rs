@@ -49,6 +49,13 @@ pub struct Reply {
     pub pushed: bool,
 }
 
+impl Reply {
+    /// Bytes of memory that the records take.
+    pub fn memory(&self) -> u64 {
+        self.bytes + (self.records.len() * size_of::<RawRecord>()) as u64
+    }
+}
+
 /// What reading on brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {

@@ -3,8 +3,10 @@
 //! Owns who may take how much, and whose batch must be sealed to make room. Does not seal.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 
 use crate::model::shard::ShardId;
 use crate::stop::Stop;
@@ -17,16 +19,31 @@ pub const REPLY_BYTES: u64 = 24 << 20;
 /// more, and batches are sealed for the sake of waits that are over in milliseconds. Never more than half.
 const REPLIES_BESIDE: u64 = 8;
 
+/// What an answer takes at most once it was decoded: 10 MiB, and 10,000 records of 136 bytes.
+const ANSWER_BYTES: u64 = 12 << 20;
+
+/// No call begins while more of the largest answers than there are cores, and so many more, wait to be taken into
+/// batches: they keep the cores busy for longer than a call takes. More would only lie in memory, and no longer in the
+/// cache when their turn comes.
+const WAITING_ANSWERS: u64 = 1;
+
+/// So many shards are woken at most for an answer that was taken: where too few wait, more calls than before begin.
+const WOKEN_FOR_ANSWER: u64 = 2;
+
 /// `batch.memory`: bounds open batches and replies in flight over all shards together.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
+    /// No call begins while answers that have come and are not yet taken hold so much.
+    most_untaken: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     replies: u64,
+    /// Of these, answers that have come and are not yet taken into batches, as large as they are.
+    untaken: u64,
     /// Of all open batches.
     bytes: u64,
     /// Who was refused room, in order, and was not woken since.
@@ -46,12 +63,24 @@ struct Batch {
 #[derive(Debug)]
 pub struct ReplyRoom<'a> {
     budget: &'a Budget,
+    untaken: u64,
+}
+
+impl ReplyRoom<'_> {
+    /// The reply has come, and takes so many bytes until the room is given back.
+    pub fn holds(&mut self, bytes: u64) {
+        let mut state = self.budget.state();
+        state.untaken = state.untaken - self.untaken + bytes;
+        self.untaken = bytes;
+    }
 }
 
 impl Budget {
     /// `limit` bytes over all shards. One reply always fits, or nothing could be read.
     pub fn new(limit: u64) -> Self {
-        Self { limit: limit.max(REPLY_BYTES), state: Mutex::default() }
+        let cores = available_parallelism().map_or(1, NonZero::get) as u64;
+        let most_untaken = (cores + WAITING_ANSWERS) * ANSWER_BYTES;
+        Self { limit: limit.max(REPLY_BYTES), most_untaken, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,7 +99,7 @@ impl Budget {
         if let Some(batch) = state.batches.remove(shard) {
             state.bytes -= batch.bytes;
         }
-        state.wake_refused(self.limit, u64::MAX);
+        self.wake_refused(&mut state, u64::MAX);
     }
 
     /// Says how much the shard's open batch takes now.
@@ -83,7 +112,7 @@ impl Budget {
         }
         state.bytes = state.bytes - before + bytes;
         if bytes < before {
-            state.wake_refused(self.limit, u64::MAX);
+            self.wake_refused(&mut state, u64::MAX);
         }
     }
 
@@ -91,9 +120,9 @@ impl Budget {
     /// that leave no room, the largest was told to seal.
     pub fn room_for_reply(&self, shard: &ShardId) -> Option<ReplyRoom<'_>> {
         let mut state = self.state();
-        if state.has_room(self.limit) || (state.replies == 0 && state.bytes == 0) {
+        if self.has_room(&state) || (state.replies == 0 && state.bytes == 0) {
             state.replies += REPLY_BYTES;
-            return Some(ReplyRoom { budget: self });
+            return Some(ReplyRoom { budget: self, untaken: 0 });
         }
         if let Some(batch) = state.batches.get_mut(shard)
             && !std::mem::replace(&mut batch.refused, true)
@@ -123,24 +152,25 @@ impl Budget {
         let state = self.state();
         state.replies + state.bytes
     }
-}
 
-impl State {
-    const fn has_room(&self, limit: u64) -> bool {
-        self.replies + self.bytes + REPLY_BYTES <= limit
+    const fn has_room(&self, state: &State) -> bool {
+        state.untaken < self.most_untaken && state.replies + state.bytes + REPLY_BYTES <= self.limit
     }
 
     /// Wakes as many as there is room for, and no more than `most`: a thousand shards that all looked at
     /// each reply's end would do little else. Who is woken and does not come is missed by nobody for long: all
     /// look by themselves every second.
-    fn wake_refused(&mut self, limit: u64, most: u64) {
-        let free = limit.saturating_sub(self.replies + self.bytes);
-        let mut rooms = (free / REPLY_BYTES).max(u64::from(self.replies == 0 && self.bytes == 0)).min(most);
+    fn wake_refused(&self, state: &mut State, most: u64) {
+        if state.untaken >= self.most_untaken {
+            return;
+        }
+        let free = self.limit.saturating_sub(state.replies + state.bytes);
+        let mut rooms = (free / REPLY_BYTES).max(u64::from(state.replies == 0 && state.bytes == 0)).min(most);
         while rooms > 0
-            && let Some(shard) = self.refused.pop_front()
+            && let Some(shard) = state.refused.pop_front()
         {
             // One that has left needs none.
-            if let Some(batch) = self.batches.get_mut(&shard) {
+            if let Some(batch) = state.batches.get_mut(&shard) {
                 batch.refused = false;
                 batch.stop.nudge();
                 rooms -= 1;
@@ -153,7 +183,8 @@ impl Drop for ReplyRoom<'_> {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.replies = state.replies.saturating_sub(REPLY_BYTES);
-        state.wake_refused(self.budget.limit, 1);
+        state.untaken -= self.untaken;
+        self.budget.wake_refused(&mut state, if self.untaken > 0 { WOKEN_FOR_ANSWER } else { 1 });
     }
 }
 
@@ -249,6 +280,32 @@ mod tests {
     fn one_reply_always_fits() {
         let budget = Budget::new(1);
         assert!(budget.room_for_reply(&ShardId::new("a")).is_some());
+    }
+
+    #[test]
+    fn no_call_begins_while_more_answers_wait_than_keep_the_cores_busy() {
+        let budget = Budget::new(1 << 40);
+        let shards: Vec<(ShardId, Stop)> =
+            (0..5).map(|n| (ShardId::new(n.to_string()), Stop::new())).collect();
+        for (shard, stop) in &shards {
+            budget.join(shard, stop.clone());
+        }
+        let ask = |n: usize| budget.room_for_reply(&shards[n].0);
+        let seen: Vec<_> = shards.iter().map(|(_, stop)| stop.seen()).collect();
+        let woken = || (0..5).filter(|n| shards[*n].1.seen() != seen[*n]).collect::<Vec<_>>();
+        let (mut first, mut second) = (ask(0).unwrap(), ask(1).unwrap());
+        first.holds(1);
+        second.holds(budget.most_untaken - 2);
+        first.holds(2);
+        assert!((2..5).all(|n| ask(n).is_none()), "calls under way take nothing of it, answers do");
+        budget.set_batch(&shards[0].0, 2);
+        budget.set_batch(&shards[0].0, 1);
+        assert!(woken().is_empty(), "room for batches is none for answers");
+        drop(first);
+        assert_eq!(woken(), [2, 3]);
+        assert!(ask(2).is_some());
+        drop(second);
+        assert_eq!(woken(), [2, 3, 4]);
     }
 
     #[test]

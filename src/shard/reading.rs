@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::budget::ReplyRoom;
 use super::delivery::Delivery;
 use super::open_batch::OpenBatch;
 use super::setup::Mode;
@@ -55,6 +56,9 @@ const BEGIN_IS_FRESH: Duration = Duration::from_secs(3600);
 /// is better kept small meanwhile than ready to be packed.
 const SLOW_REPLY: u64 = 128 << 10;
 
+/// So does one that is not asked again for so long: Kinesis wants five seconds for a full reply.
+const LONG_WAIT: Duration = Duration::from_secs(2);
+
 impl ShardWorker {
     /// Asks for records if that is due and there is room for them.
     pub(super) fn read(&mut self) -> Activity {
@@ -85,11 +89,11 @@ impl ShardWorker {
             return Activity::NotBefore(now + second);
         }
         let shared = self.shared.clone();
-        let Some(_room) = shared.budget.room_for_reply(&self.setup.shard.id) else {
+        let Some(mut room) = shared.budget.room_for_reply(&self.setup.shard.id) else {
             return Activity::NotBefore(now + second);
         };
         self.read_asked = now;
-        match self.read_once() {
+        match self.read_once(&mut room) {
             Ok(activity) => activity,
             Err(error) => self.reading_failed(&error),
         }
@@ -144,7 +148,7 @@ impl ShardWorker {
         true
     }
 
-    fn read_once(&mut self) -> Result<Activity, StreamError> {
+    fn read_once(&mut self, room: &mut ReplyRoom<'_>) -> Result<Activity, StreamError> {
         let Some(reading) = &self.reading else { return Ok(Activity::Idle) };
         if reading.look_at_stream {
             return self.look_at_stream();
@@ -161,6 +165,7 @@ impl ShardWorker {
             }
             Err(error) => return Err(error),
         };
+        room.holds(reply.value.memory());
         if self.is_stale(reply.at) {
             self.pace(&reply.value);
             return Ok(self.start_test());
@@ -256,7 +261,8 @@ impl ShardWorker {
         reading.at.complete_to = reading.at.complete_to.max(Some(reply.value.complete_to));
         reading.iterator = reply.value.next_iterator;
         self.shared.tell_children(&self.setup.shard.id, &reply.value.children);
-        self.keep_small(lag.is_zero() && reply.value.bytes < SLOW_REPLY);
+        let waits_long = self.read_due.saturating_sub(self.monotonic()) >= LONG_WAIT;
+        self.keep_small(waits_long || (lag.is_zero() && reply.value.bytes < SLOW_REPLY));
         let Some(reading) = &mut self.reading else { return Activity::Acted };
         let in_hole = reading.hole.is_some();
         if reading.iterator.is_none() {

@@ -136,7 +136,7 @@ impl ShardWorker {
             return self.reread_iterator(settling, &batch);
         };
         let shared = self.shared.clone();
-        let Some(_room) = shared.budget.room_for_reply(&self.setup.shard.id) else {
+        let Some(mut room) = shared.budget.room_for_reply(&self.setup.shard.id) else {
             return Ok(Turn::Wait(now + Duration::from_secs(1)));
         };
         let reply = match self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop) {
@@ -149,6 +149,7 @@ impl ShardWorker {
                 return Err(error.into());
             }
         };
+        room.holds(reply.value.memory());
         let found = self.take_reread(&batch, now, &reply);
         let rereading = self.rereading.as_ref().map_or(0, |rereading| rereading.writer.memory());
         self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + rereading);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::input::{Fill, Input};
+use super::input::Input;
 use super::process;
 use kinesis::Stream;
 use s3::Bucket;
@@ -32,7 +32,7 @@ pub enum Content {
 impl Content {
     /// Of its input, so many replies.
     pub fn replies(self, number: u64, arrived: u64) -> super::Outcome<Input> {
-        Input::named(self.name(), self.fill(), number, arrived)
+        Input::named(self.name(), [number, self.each()], arrived)
     }
 
     /// Of the input.
@@ -43,10 +43,11 @@ impl Content {
         }
     }
 
-    const fn fill(self) -> Fill {
+    /// Records in a reply: one call of GetRecords gives 10,000 at most.
+    const fn each(self) -> u64 {
         match self {
-            Self::Backlog | Self::Small => Fill::Most,
-            Self::InMegabytes => Fill::Usual,
+            Self::Backlog | Self::Small => 10_000,
+            Self::InMegabytes => 1_000,
         }
     }
 

@@ -62,8 +62,8 @@ impl Records {
         for (record, (key, data)) in records.iter_mut().zip(self.spans) {
             record.data = shared.slice(data);
             if !key.is_empty() {
-                // Every key was looked at: none is lost here.
-                record.partition_key = Text::try_from(shared.slice(key)).ok();
+                // Every key was looked at when it was read.
+                record.partition_key = Some(Text::of_utf8(shared.slice(key)));
             }
         }
         (records, bytes)
