@@ -22,10 +22,9 @@ const REPLIES_BESIDE: u64 = 8;
 /// What an answer takes at most once it was decoded: 10 MiB, and 10,000 records of 136 bytes.
 const ANSWER_BYTES: u64 = 12 << 20;
 
-/// No call begins while more of the largest answers than there are cores, and so many more, wait to be taken into
-/// batches: they keep the cores busy for longer than a call takes. More would only lie in memory, and no longer in the
-/// cache when their turn comes.
-const WAITING_ANSWERS: u64 = 1;
+/// No call begins while so many of the largest answers wait, for each core, to be taken into batches. At level 6 that is
+/// 0.4 s of work (0.1 s an answer), longer than a call takes; more would only lie in memory.
+const ANSWERS_A_CORE: u64 = 4;
 
 /// So many shards are woken at most for an answer that was taken: where too few wait, more calls than before begin.
 const WOKEN_FOR_ANSWER: u64 = 2;
@@ -79,7 +78,7 @@ impl Budget {
     /// `limit` bytes over all shards. One reply always fits, or nothing could be read.
     pub fn new(limit: u64) -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get) as u64;
-        let most_untaken = (cores + WAITING_ANSWERS) * ANSWER_BYTES;
+        let most_untaken = cores * ANSWERS_A_CORE * ANSWER_BYTES;
         Self { limit: limit.max(REPLY_BYTES), most_untaken, state: Mutex::default() }
     }
 
