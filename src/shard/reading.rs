@@ -154,7 +154,7 @@ impl ShardWorker {
             return self.look_at_stream();
         }
         if reading.test.is_some() {
-            return self.test_step();
+            return self.test_step(room);
         }
         let Some(iterator) = reading.iterator.clone() else { return self.fetch_iterator() };
         let reply = match self.ports.stream.receive(&self.setup.shard.id, &iterator, &self.stop) {

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use super::budget::ReplyRoom;
 use super::delivery::Delivery;
 use super::position::Archived;
 use super::reading::fits_any_stream;
@@ -61,7 +62,7 @@ impl ShardWorker {
     }
 
     /// One call of the test.
-    pub(super) fn test_step(&mut self) -> Result<Activity, StreamError> {
+    pub(super) fn test_step(&mut self, room: &mut ReplyRoom<'_>) -> Result<Activity, StreamError> {
         let Some((stage, started)) = self
             .reading
             .as_ref()
@@ -79,7 +80,7 @@ impl ShardWorker {
                 Ok(self.enter(Stage::Look))
             }
             Stage::Look => Ok(self.look_again(started)),
-            Stage::Ask | Stage::Horizon => self.ask(stage),
+            Stage::Ask | Stage::Horizon => self.ask(stage, room),
         }
     }
 
@@ -128,13 +129,14 @@ impl ShardWorker {
         }
     }
 
-    fn ask(&mut self, stage: Stage) -> Result<Activity, StreamError> {
+    fn ask(&mut self, stage: Stage, room: &mut ReplyRoom<'_>) -> Result<Activity, StreamError> {
         let asked = self.asked_for();
         let Some(test) = self.reading.as_ref().and_then(|reading| reading.test.as_ref()) else {
             return Ok(Activity::Idle);
         };
         let Some(iterator) = test.iterator.clone() else { return self.test_iterator(stage, asked) };
         let reply = self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop)?;
+        room.holds(reply.value.memory());
         self.reading_works(&reply);
         let found = reply.value.records.iter().find(|record| match (&asked, &self.reading) {
             (Some(asked), _) => record.sequence_number >= *asked,
