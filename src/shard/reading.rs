@@ -246,10 +246,12 @@ impl ShardWorker {
     }
 
     /// Takes a reply into the open batch, sealing where a limit or an hour says so.
-    pub(super) fn absorb(&mut self, reply: Served<Reply>) -> Activity {
+    pub(super) fn absorb(&mut self, mut reply: Served<Reply>) -> Activity {
         self.reading_works(&reply);
-        for record in &reply.value.records {
-            match self.take_record(record) {
+        let has_records = !reply.value.records.is_empty();
+        // One by one, so that their buffers can serve other answers before all of this one are taken.
+        for record in std::mem::take(&mut reply.value.records) {
+            match self.take_record(&record) {
                 Taken::Yes => {}
                 // The rest of the reply is read again once the disk or the hole is done with.
                 Taken::ReadAgain => return self.let_go_of_iterator(),
@@ -269,7 +271,7 @@ impl ShardWorker {
             return self.iterator_ended(&reply.value.children);
         }
         reading.ends_without_children = 0;
-        if in_hole && reply.value.records.is_empty() && lag.is_zero() {
+        if in_hole && !has_records && lag.is_zero() {
             return self.end_hole();
         }
         Activity::Acted

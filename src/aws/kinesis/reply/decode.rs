@@ -28,7 +28,7 @@ pub const STANDS_IN: &str = "read before";
 /// An answer of GetRecords.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// The records; their payloads and keys lie in one buffer.
+    /// The records; payloads and keys of neighbours share buffers.
     pub records: Vec<RawRecord>,
     /// Bytes of payload and keys.
     pub bytes: u64,

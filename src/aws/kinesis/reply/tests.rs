@@ -147,14 +147,43 @@ fn what_kinesis_sends_is_known_and_what_it_does_not_is_left_to_the_sdk() {
 }
 
 #[test]
-fn payloads_and_keys_of_a_reply_lie_in_one_buffer() {
-    let record = |n: u32| json!({"SequenceNumber": n.to_string(), "ApproximateArrivalTimestamp": 1, "Data": "eHl6", "PartitionKey": "key"});
-    let records: Vec<Value> = (1..100).map(record).collect();
+fn payloads_and_keys_of_neighbours_lie_in_one_buffer() {
+    let record = |n: u32| json!({"SequenceNumber": n.to_string(), "ApproximateArrivalTimestamp": 1, "Data": "eHl6".repeat(100), "PartitionKey": "key"});
+    let records: Vec<Value> = (1..=2_000).map(record).collect();
     let body = json!({"Records": records, "NextShardIterator": "n", "MillisBehindLatest": 0}).to_string();
-    let read = decode::decode(body.as_bytes()).unwrap().records;
-    for (one, next) in read.iter().zip(&read[1..]) {
-        assert_eq!(next.data.as_ptr() as usize - one.data.as_ptr() as usize, 6);
+    let decoded = decode::decode(body.as_bytes()).unwrap();
+    assert_eq!(decoded.bytes, 2_000 * 303);
+    let apart = |[one, next]: &[RawRecord; 2]| {
+        let at = |record: &RawRecord| record.data.as_ptr() as usize;
         assert_eq!(one.partition_key.as_deref(), Some("key"));
+        at(next).wrapping_sub(at(one)) != 303
+    };
+    // 606,000 bytes in buffers of 262,144.
+    assert!(decoded.records.array_windows().filter(|neighbours| apart(neighbours)).count() <= 2);
+}
+
+#[test]
+fn records_around_the_length_of_a_buffer_are_read_as_the_sdk_reads_them() {
+    let canned = Canned::new().unwrap();
+    for key_first in [true, false] {
+        let record = |(n, len): (usize, usize)| {
+            let data = format!("\"Data\":\"{}\"", STANDARD.encode_to_string(vec![b'a' + n as u8; len]));
+            let key = format!("\"PartitionKey\":\"key {n}\"");
+            let [one, other] = if key_first { [key, data] } else { [data, key] };
+            format!("{{\"ApproximateArrivalTimestamp\":1,{one},{other},\"SequenceNumber\":\"1{n}\"}}")
+        };
+        let lengths =
+            [10, 262_134, 100_000, 200_000, 1, 262_144, 262_145, 600_000, 0, 7, 262_138, 262_120, 5];
+        let records: Vec<String> = lengths.into_iter().enumerate().map(record).collect();
+        let answer = format!(
+            "{{\"MillisBehindLatest\":0,\"NextShardIterator\":\"n\",\"Records\":[{}]}}",
+            records.join(",")
+        );
+        assert!(both(&canned, answer.as_bytes()));
+        let at_once = decode::decode(answer.as_bytes()).unwrap();
+        for len in [60_000, 300_001] {
+            assert_eq!(in_pieces(0, answer.as_bytes().chunks(len)).unwrap(), at_once);
+        }
     }
 }
 

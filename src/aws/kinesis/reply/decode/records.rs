@@ -1,7 +1,8 @@
-//! The records of an answer, one after the other, into memory that they share.
+//! The records of an answer, one after the other, into buffers that neighbours share.
 //!
 //! Owns the one shape of a record that Kinesis sends. A record that is not read leaves nothing behind.
 
+use std::mem;
 use std::ops::Range;
 
 use base64_simd::STANDARD;
@@ -17,19 +18,29 @@ use crate::model::timestamp::Timestamp;
 /// The most records that a reply has.
 const MOST_RECORDS: usize = 10_000;
 
-/// Records while they are read: what they share is cut up at the end.
+/// Keys and payloads share buffers of so many bytes (one that is longer has its own): a buffer and the records in it
+/// still lie in a core's own cache when it is cut up among them, which with one buffer for all they do not.
+const SHARED: usize = 256 << 10;
+
+/// Records while they are read: what some share is cut up among them once it is full.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     list: Vec<RawRecord>,
-    /// Where the key and the payload of each lie in `shared`.
+    /// Where the key and the payload of each of the last records lie in `shared`.
     spans: Vec<(Range<usize>, Range<usize>)>,
     /// Keys and payloads, one after the other.
     shared: Buffer,
+    /// Where in it the record that is read now begins.
+    begins: usize,
+    /// Bytes of all buffers before it.
+    before: usize,
+    /// Bytes of the answer that are yet to be read, the record among them that is read now.
+    to_come: usize,
     /// How long the last sequence number was.
     digits: usize,
 }
 
-/// A record while its fields are read.
+/// A record while its fields are read. Ranges are those behind where it begins in the shared buffer.
 #[derive(Default)]
 struct Parts {
     sequence_number: Option<SequenceNumber>,
@@ -55,47 +66,59 @@ impl Records {
     }
 
     /// All that were read, and how many bytes of payload and keys they are.
-    pub(super) fn finish(self) -> (Vec<RawRecord>, u64) {
-        let bytes = self.shared.len() as u64;
-        let shared = Bytes::from_owner(self.shared);
-        let mut records = self.list;
-        for (record, (key, data)) in records.iter_mut().zip(self.spans) {
-            record.data = shared.slice(data);
-            if !key.is_empty() {
-                // Every key was looked at when it was read.
-                record.partition_key = Some(Text::of_utf8(shared.slice(key)));
-            }
-        }
-        (records, bytes)
+    pub(super) fn finish(mut self) -> (Vec<RawRecord>, u64) {
+        let last = mem::take(&mut self.shared);
+        self.cut_up(last);
+        (self.list, self.before as u64)
     }
 
     /// Reads the next record, with the comma that parts it from the last one. `to_come` bytes of the answer, this
     /// record among them, are yet to be read.
     pub(super) fn read(&mut self, cursor: &mut Cursor<'_>, to_come: usize) -> Option<()> {
-        let held = self.shared.len();
         let start = cursor.at;
         let first = self.is_empty();
-        if first {
-            // Payloads are three quarters of their base64, and the names around a key longer than it is cut short.
-            self.make_room(to_come / 4 * 3);
-        } else {
+        if !first {
             cursor.must(b",")?;
         }
+        (self.begins, self.to_come) = (self.shared.len(), to_come);
         let read = self.record(cursor);
         if read.is_none() {
-            self.shared.truncate(held);
+            self.shared.truncate(self.begins);
         } else if first {
             // Neighbours are alike, so most answers need no second room.
             let more = to_come / (cursor.at - start).max(1) * 17 / 16 + 1;
             self.list.reserve(more.min(MOST_RECORDS));
-            self.spans.reserve(more.min(MOST_RECORDS));
         }
         read
     }
 
+    /// Makes room for so many bytes more in the shared buffer: another takes its place where they do not fit, to
+    /// which only what there is of the record moves that is read now.
     fn make_room(&mut self, bytes: usize) {
-        if self.shared.capacity() < bytes {
-            self.shared = Buffer::with_room(bytes);
+        if self.shared.capacity() - self.shared.len() >= bytes {
+            return;
+        }
+        let begun = self.shared.len() - self.begins;
+        // Payloads are three quarters of their base64, and the names around a key longer than it is cut short.
+        let room = SHARED.min(self.to_come / 4 * 3).max(begun + bytes);
+        let mut full = mem::replace(&mut self.shared, Buffer::with_room(room));
+        self.shared.extend_from_slice(&full[self.begins..]);
+        full.truncate(self.begins);
+        self.begins = 0;
+        self.cut_up(full);
+    }
+
+    /// Gives the last records what is theirs of the buffer that they share.
+    fn cut_up(&mut self, shared: Buffer) {
+        self.before += shared.len();
+        let last = self.list.len() - self.spans.len();
+        let shared = Bytes::from_owner(shared);
+        for (record, (key, data)) in self.list[last..].iter_mut().zip(self.spans.drain(..)) {
+            record.data = shared.slice(data);
+            if !key.is_empty() {
+                // Every key was looked at when it was read.
+                record.partition_key = Some(Text::of_utf8(shared.slice(key)));
+            }
         }
     }
 
@@ -120,7 +143,8 @@ impl Records {
         let Parts { sequence_number, arrival, key, data } = parts;
         let (sequence_number, later) = (sequence_number?, Bytes::new());
         self.list.push(RawRecord { sequence_number, arrival, partition_key: None, data: later });
-        self.spans.push((key, data));
+        let at = |range: Range<usize>| self.begins + range.start..self.begins + range.end;
+        self.spans.push((at(key), at(data)));
         Some(())
     }
 
@@ -140,16 +164,20 @@ impl Records {
             }
             b'D' => {
                 cursor.must(b"Data\":\"")?;
-                let from = self.shared.len();
-                STANDARD.decode_append(cursor.before_quote()?, &mut *self.shared).ok()?;
-                parts.data = from..self.shared.len();
+                let text = cursor.before_quote()?;
+                self.make_room(text.len() / 4 * 3);
+                let from = self.shared.len() - self.begins;
+                STANDARD.decode_append(text, &mut *self.shared).ok()?;
+                parts.data = from..self.shared.len() - self.begins;
                 field::DATA
             }
             b'P' => {
                 cursor.must(b"PartitionKey\":\"")?;
-                let from = self.shared.len();
-                self.shared.extend_from_slice(&cursor.string()?);
-                parts.key = from..self.shared.len();
+                let key = cursor.string()?;
+                self.make_room(key.len());
+                let from = self.shared.len() - self.begins;
+                self.shared.extend_from_slice(&key);
+                parts.key = from..self.shared.len() - self.begins;
                 field::KEY
             }
             b'E' => {
