@@ -89,17 +89,25 @@ fn reshards_under_load_with_a_keeper_killed_at_random_lose_and_double_nothing_an
     let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
     eprintln!("KEEPER_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
+    let server = servers::own_kinesis();
+    let place = aws::Place::at(server.endpoint());
+    place.use_here();
     let mut scene = Scene::new("torture", 2);
-    let setting = scene.setting().max_age("1s").max_records(500);
+    let mut setting = scene.setting().max_age("1s").max_records(500);
+    server.endpoint().clone_into(&mut setting.kinesis);
     let mut keeper = setting.start();
     let mut kills = 0;
     let done = std::thread::scope(|scope| {
         let producer = scope.spawn(|| {
+            place.use_here();
             for step in 0..STEPS {
                 produce(&mut scene, EACH / 2);
                 let stream = scene.stream.clone();
                 std::thread::scope(|beside| {
-                    beside.spawn(move || reshard(&stream, step));
+                    beside.spawn(move || {
+                        place.use_here();
+                        reshard(&stream, step);
+                    });
                     produce(&mut scene, EACH / 2);
                 });
             }

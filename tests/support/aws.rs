@@ -46,22 +46,45 @@ pub(super) fn shared(endpoint: &str) -> aws_config::SdkConfig {
     wait(loader.load())
 }
 
+/// A server on which a test has its streams, if not on the usual one.
+#[derive(Clone, Copy)]
+pub struct Place {
+    endpoint: &'static str,
+    client: &'static aws_sdk_kinesis::Client,
+    one_request_at_a_time: bool,
+}
+
+impl Place {
+    /// The server at `endpoint`, which takes as many requests at once as the usual one.
+    pub fn at(endpoint: &str) -> Self {
+        let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
+        Self {
+            endpoint: endpoint.to_owned().leak(),
+            client: Box::leak(Box::new(client)),
+            one_request_at_a_time: false,
+        }
+    }
+
+    /// From now on this thread's streams are there.
+    pub fn use_here(self) {
+        ELSEWHERE.set(Some(self));
+    }
+}
+
 thread_local! {
-    /// Where this test has its streams, if not on the usual server.
-    static ELSEWHERE: Cell<Option<&'static aws_sdk_kinesis::Client>> = const { Cell::new(None) };
+    static ELSEWHERE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
 fn kinesis() -> &'static aws_sdk_kinesis::Client {
     static CLIENT: OnceLock<aws_sdk_kinesis::Client> = OnceLock::new();
     let usual =
         || CLIENT.get_or_init(|| aws_sdk_kinesis::Client::new(&shared(servers::kinesis().endpoint())));
-    ELSEWHERE.get().unwrap_or_else(usual)
+    ELSEWHERE.get().map_or_else(usual, |place| place.client)
 }
 
-/// From now on this test has its streams on the server at `endpoint`.
+/// From now on this test has its streams on the server at `endpoint`, which takes one request at a time.
 pub fn use_kinesis(endpoint: &str) {
-    let client = aws_sdk_kinesis::Client::new(&shared(endpoint));
-    ELSEWHERE.set(Some(Box::leak(Box::new(client))));
+    Place { one_request_at_a_time: true, ..Place::at(endpoint) }.use_here();
 }
 
 /// A subscription that was taken over; it lives until it is dropped.
@@ -150,11 +173,11 @@ pub fn shards(name: &str) -> Vec<Shard> {
 
 /// Puts records (key, payload) in order, each exactly once, as `put` does it.
 pub fn put(name: &str, records: &[(String, Vec<u8>)]) {
-    if ELSEWHERE.get().is_some() {
-        // Some servers take one request at a time.
-        return put_at(name, None, records);
+    match ELSEWHERE.get() {
+        Some(place) if place.one_request_at_a_time => put_at(name, None, records),
+        Some(place) => putting::put(place.endpoint, name, records),
+        None => putting::put(servers::kinesis().endpoint(), name, records),
     }
-    putting::put(servers::kinesis().endpoint(), name, records);
 }
 
 /// As [`put`], all of them into the shard to which this hash key belongs, whatever their keys say.

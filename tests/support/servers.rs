@@ -32,10 +32,20 @@ impl Server {
 /// Kinesis.
 pub fn kinesis() -> &'static Server {
     static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
-    have(&SERVER, "kinesis-local", || {
-        let folder = install("kinesis-local", &npm_pin(), install_npm)?;
-        start(&|port| kinesis_command(&folder, port), &kinesis_answers)
-    })
+    have(&SERVER, "kinesis-local", start_kinesis)
+}
+
+/// A Kinesis of a test's own: for one that keeps its only thread so busy that other tests would wait too long.
+pub fn own_kinesis() -> Server {
+    match start_kinesis() {
+        Ok(server) => server,
+        Err(why) => panic!("another kinesis-local can't be had: {why}"),
+    }
+}
+
+fn start_kinesis() -> Result<Server, String> {
+    let folder = install("kinesis-local", &npm_pin(), install_npm)?;
+    start(&|port| kinesis_command(&folder, port), &kinesis_answers)
 }
 
 /// S3, SNS, SQS and CloudWatch.
