@@ -19,7 +19,8 @@ pub const REPLY_BYTES: u64 = 24 << 20;
 /// more, and batches are sealed for the sake of waits that are over in milliseconds. Never more than half.
 const REPLIES_BESIDE: u64 = 8;
 
-/// What an answer takes at most once it was decoded: 10 MiB, and 10,000 records of 136 bytes.
+/// What an answer takes at most once it was decoded: 10 MiB, and 10,000 records of 136 bytes. Twice as much if each of
+/// its records fills a little more than half of the buffer that it could share: still within [`REPLY_BYTES`].
 const ANSWER_BYTES: u64 = 12 << 20;
 
 /// No call begins while so many of the largest answers wait, for each core, to be taken into batches. At level 6 that is
