@@ -162,8 +162,12 @@ impl Text {
         let need = self.len + more;
         if need > self.bytes.len() {
             let room = need.max(self.bytes.len() + self.bytes.len().clamp(FIRST_ROOM, STEP));
-            self.bytes.reserve_exact(room - self.bytes.len());
-            self.bytes.resize(room, 0);
+            if self.bytes.is_empty() {
+                self.bytes = vec![0; room];
+            } else {
+                self.bytes.reserve_exact(room - self.bytes.len());
+                self.bytes.resize(room, 0);
+            }
         }
     }
 }

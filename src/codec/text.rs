@@ -112,9 +112,11 @@ impl<R: Read> TextLines<R> {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.text.len() {
-            let room = (2 * self.text.len()).max(TEXT_BUFFER);
-            self.text.resize(room, 0);
+        if self.text.is_empty() {
+            // The allocator's own zeros: most files are small, and filling so much room is most of reading them.
+            self.text = vec![0; TEXT_BUFFER];
+        } else if self.end == self.text.len() {
+            self.text.resize(2 * self.text.len(), 0);
         }
         let made = self.members.read(&mut self.text[self.end..]);
         let made = made.map_err(|cause| self.members.explain(cause, self.lines))?;
