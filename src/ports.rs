@@ -21,6 +21,7 @@ pub use notifier::{Notifier, NotifyError};
 pub use probe::{CrashPoint, NoProbe, Probe};
 pub use store::{
     Attributes, Body, Head, MendableStore, ObjectStore, Put, StoreError, StoreErrorKind, Stored, Version,
+    longest_put,
 };
 pub use stream::{IteratorStart, KmsTrouble, Received, Reply, Served, Stream, StreamError, StreamErrorKind};
 

@@ -15,8 +15,8 @@ pub struct Health {
     pub reasons: Vec<String>,
     /// What is wrong although progress is made, such as S3 being away while reading goes on.
     pub troubles: Vec<String>,
-    /// Whether a shard is overdue without a known reason: it hangs, and only a restart would help. A stream
-    /// that is waited for, a full spool or a stopped shard are not mended by a restart.
+    /// Whether a shard's thread has said nothing for longer than all of its calls may take: it hangs, and only a
+    /// restart would help. A service that gives no answer, a full spool or a stopped shard are not mended by one.
     pub stuck: bool,
 }
 
@@ -42,6 +42,12 @@ pub fn judge(now: Duration, stream: Option<String>, shards: &[(ShardId, ShardSta
     health.reasons.extend(stream);
     for (shard, state) in shards {
         let activity = state.activity;
+        let hangs = state.reports_by.and_then(|by| now.checked_sub(by)).filter(|late| !late.is_zero());
+        if let Some(late) = hangs {
+            health.stuck = true;
+            let late = late.as_secs_f64();
+            health.reasons.push(format!("{shard}: its thread hangs while {activity}, {late:.1} s overdue"));
+        }
         if matches!(activity, "paused" | "stopped") {
             let why = state.troubles.join("; ");
             let colon = if why.is_empty() { "" } else { ": " };
@@ -50,7 +56,6 @@ pub fn judge(now: Duration, stream: Option<String>, shards: &[(ShardId, ShardSta
         }
         if let Some(late) = lateness(state, now) {
             let late = late.as_secs_f64();
-            health.stuck = true;
             health.reasons.push(format!("{shard}: no progress while {activity}, {late:.1} s overdue"));
         }
         health.troubles.extend(state.troubles.iter().map(|trouble| format!("{shard}: {trouble}")));
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_overdue_paused_or_stopped_is_bad() {
         let health = judged("reading", Some(90), &["S3 is away"]);
-        assert!(!health.is_good() && health.stuck);
+        assert!(!health.is_good() && !health.stuck, "S3 is not mended by a restart");
         assert_eq!(
             health.to_string(),
             "shardId-0: no progress while reading, 10.0 s overdue\nshardId-0: S3 is away\n"
@@ -97,6 +102,20 @@ mod tests {
         assert_eq!(health.to_string(), "shardId-0: paused: the spool is full; S3 is away\n");
         assert!(!health.stuck, "a restart would not help");
         assert_eq!(judged("stopped", Some(200), &[]).to_string(), "shardId-0: stopped\n");
+    }
+
+    #[test]
+    fn a_thread_that_says_nothing_hangs() {
+        let state = |reports_by| ShardState {
+            activity: "paused",
+            reports_by: Some(Duration::from_secs(reports_by)),
+            ..ShardState::default()
+        };
+        let judged = |reports_by| judge(NOW, None, &[(ShardId::new("shardId-0"), state(reports_by))]);
+        assert!(!judged(100).stuck);
+        let health = judged(90);
+        assert!(health.stuck);
+        assert!(health.to_string().starts_with("shardId-0: its thread hangs while paused, 10.0 s overdue\n"));
     }
 
     #[test]

@@ -29,4 +29,11 @@ pub struct Checkpoint {
     pub sealed: Option<KnownPosition>,
     /// When it was saved.
     pub saved_at: Timestamp,
+    /// How long the stream kept its records then, in milliseconds: once it keeps them for longer, what was gone stays gone. Absent in
+    /// files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+    /// What arrived earlier was perhaps trimmed under a shorter retention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trimmed_to: Option<Timestamp>,
 }

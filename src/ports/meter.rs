@@ -39,6 +39,9 @@ pub struct ShardState {
     pub activity: &'static str,
     /// Monotonic instant by which the next progress is due; `None`: a known wait without end.
     pub due: Option<Duration>,
+    /// Monotonic instant by which its thread says something again, whatever it waits for; later, it hangs.
+    /// `None`: no thread has said anything.
+    pub reports_by: Option<Duration>,
     /// Why it does not read, or cannot archive: each in plain words. Empty when all is well.
     pub troubles: Vec<String>,
     /// How far it is.

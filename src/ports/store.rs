@@ -8,6 +8,17 @@ use crate::model::metadata::VOID;
 use crate::model::timestamp::Timestamp;
 use crate::stop::Stop;
 
+/// What a put may take before its size counts: S3's slowest answers, and a retry.
+const PUT_BASE: Duration = Duration::from_secs(30);
+
+/// The slowest uplink on which archiving still makes sense, in bytes a second.
+const PUT_RATE: u64 = 1 << 20;
+
+/// How long a put of so many bytes takes at most, until it is given up.
+pub const fn longest_put(bytes: u64) -> Duration {
+    PUT_BASE.saturating_add(Duration::from_secs(bytes / PUT_RATE))
+}
+
 /// The body of an object to be put.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {

@@ -3,10 +3,8 @@
 //! Owns who may take how much, and whose batch must be sealed to make room. Does not seal.
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
 
 use crate::model::shard::ShardId;
 use crate::stop::Stop;
@@ -44,7 +42,7 @@ struct State {
     replies: u64,
     /// Of these, answers that have come and are not yet taken into batches, as large as they are.
     untaken: u64,
-    /// Of all open batches.
+    /// Of all shards' batches: what is open, and what is held beside it.
     bytes: u64,
     /// Who was refused room, in order, and was not woken since.
     refused: VecDeque<ShardId>,
@@ -53,7 +51,10 @@ struct State {
 
 #[derive(Debug)]
 struct Batch {
+    /// Of the open batch: sealing it gives them back.
     bytes: u64,
+    /// Of what ends by itself and in no other way: an archived batch that is read again, or one that the disk refuses.
+    held: u64,
     seal: bool,
     refused: bool,
     stop: Stop,
@@ -76,10 +77,10 @@ impl ReplyRoom<'_> {
 }
 
 impl Budget {
-    /// `limit` bytes over all shards. One reply always fits, or nothing could be read.
-    pub fn new(limit: u64) -> Self {
-        let cores = available_parallelism().map_or(1, NonZero::get) as u64;
-        let most_untaken = cores * ANSWERS_A_CORE * ANSWER_BYTES;
+    /// `limit` bytes over all shards, of which `cores` at once take answers into batches. One reply always fits, or
+    /// nothing could be read.
+    pub fn new(limit: u64, cores: usize) -> Self {
+        let most_untaken = cores as u64 * ANSWERS_A_CORE * ANSWER_BYTES;
         Self { limit: limit.max(REPLY_BYTES), most_untaken, state: Mutex::default() }
     }
 
@@ -90,28 +91,31 @@ impl Budget {
     /// A shard takes part from now on; `stop` is nudged when its batch must be sealed or when
     /// there is room again.
     pub fn join(&self, shard: &ShardId, stop: Stop) {
-        self.state().batches.insert(shard.clone(), Batch { bytes: 0, seal: false, refused: false, stop });
+        self.state()
+            .batches
+            .insert(shard.clone(), Batch { bytes: 0, held: 0, seal: false, refused: false, stop });
     }
 
     /// A shard no longer takes part.
     pub fn leave(&self, shard: &ShardId) {
         let mut state = self.state();
         if let Some(batch) = state.batches.remove(shard) {
-            state.bytes -= batch.bytes;
+            state.bytes -= batch.bytes + batch.held;
         }
         self.wake_refused(&mut state, u64::MAX);
     }
 
-    /// Says how much the shard's open batch takes now.
-    pub fn set_batch(&self, shard: &ShardId, bytes: u64) {
+    /// Says how much the shard's open batch takes now, and what it holds beside it that sealing does not give back.
+    pub fn set_batch(&self, shard: &ShardId, bytes: u64, held: u64) {
         let mut state = self.state();
         let Some(batch) = state.batches.get_mut(shard) else { return };
-        let before = std::mem::replace(&mut batch.bytes, bytes);
+        let before = std::mem::replace(&mut batch.bytes, bytes) + std::mem::replace(&mut batch.held, held);
         if bytes == 0 {
             batch.seal = false;
         }
-        state.bytes = state.bytes - before + bytes;
-        if bytes < before {
+        let after = bytes + held;
+        state.bytes = state.bytes - before + after;
+        if after < before {
             self.wake_refused(&mut state, u64::MAX);
         }
     }
@@ -120,7 +124,7 @@ impl Budget {
     /// that leave no room, the largest was told to seal.
     pub fn room_for_reply(&self, shard: &ShardId) -> Option<ReplyRoom<'_>> {
         let mut state = self.state();
-        if self.has_room(&state) || (state.replies == 0 && state.bytes == 0) {
+        if self.has_room(&state) || (state.replies == 0 && (state.bytes == 0 || holds_most(&state, shard))) {
             state.replies += REPLY_BYTES;
             return Some(ReplyRoom { budget: self, untaken: 0 });
         }
@@ -177,6 +181,13 @@ impl Budget {
             }
         }
     }
+}
+
+/// Whether no shard holds more than this one, which holds something: reading on is how it gives that back, so it may
+/// where nobody else does, beyond the limit as well. Of many that hold a part, one after the other is done with.
+fn holds_most(state: &State, shard: &ShardId) -> bool {
+    let held = state.batches.get(shard).map_or(0, |batch| batch.held);
+    held > 0 && state.batches.values().all(|other| other.held <= held)
 }
 
 impl Drop for ReplyRoom<'_> {
@@ -245,21 +256,46 @@ mod tests {
 
     #[test]
     fn the_largest_batch_makes_room() {
-        let budget = Budget::new(100 << 20);
+        let budget = Budget::new(100 << 20, 2);
         let (small, large) = (ShardId::new("a"), ShardId::new("b"));
         budget.join(&small, Stop::new());
         budget.join(&large, Stop::new());
-        budget.set_batch(&small, 10 << 20);
-        budget.set_batch(&large, 80 << 20);
+        budget.set_batch(&small, 10 << 20, 0);
+        budget.set_batch(&large, 80 << 20, 0);
         assert!(budget.room_for_reply(&small).is_none());
         assert!(budget.must_seal(&large) && !budget.must_seal(&small));
-        budget.set_batch(&large, 0);
+        budget.set_batch(&large, 0, 0);
         assert!(!budget.must_seal(&large));
         let room = budget.room_for_reply(&small);
         assert!(room.is_some());
         assert_eq!(budget.used(), (10 << 20) + REPLY_BYTES);
         drop(room);
         assert_eq!(budget.used(), 10 << 20);
+    }
+
+    #[test]
+    fn what_is_held_is_not_asked_to_seal_and_who_holds_most_reads_on() {
+        let budget = Budget::new(2 * REPLY_BYTES, 2);
+        let [most, less, open] = ["a", "b", "c"].map(ShardId::new);
+        for shard in [&most, &less, &open] {
+            budget.join(shard, Stop::new());
+        }
+        budget.set_batch(&most, 1, 3 * REPLY_BYTES);
+        budget.set_batch(&less, 0, REPLY_BYTES);
+        assert!(budget.room_for_reply(&less).is_none() && budget.room_for_reply(&open).is_none());
+        assert!(budget.must_seal(&most), "for its open byte, not for what it holds");
+        budget.set_batch(&most, 0, 3 * REPLY_BYTES);
+        budget.set_batch(&open, 1 << 20, 0);
+        assert!(budget.room_for_reply(&less).is_none());
+        assert!(budget.must_seal(&open) && !budget.must_seal(&most));
+        let room = budget.room_for_reply(&most);
+        assert!(room.is_some() && budget.room_for_reply(&most).is_none(), "one at a time");
+        drop(room);
+        budget.set_batch(&most, 0, 0);
+        assert!(budget.room_for_reply(&less).is_some());
+        budget.leave(&less);
+        budget.leave(&open);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
@@ -278,13 +314,13 @@ mod tests {
 
     #[test]
     fn one_reply_always_fits() {
-        let budget = Budget::new(1);
+        let budget = Budget::new(1, 2);
         assert!(budget.room_for_reply(&ShardId::new("a")).is_some());
     }
 
     #[test]
     fn no_call_begins_while_more_answers_wait_than_keep_the_cores_busy() {
-        let budget = Budget::new(1 << 40);
+        let budget = Budget::new(1 << 40, 2);
         let shards: Vec<(ShardId, Stop)> =
             (0..5).map(|n| (ShardId::new(n.to_string()), Stop::new())).collect();
         for (shard, stop) in &shards {
@@ -298,8 +334,8 @@ mod tests {
         second.holds(budget.most_untaken - 2);
         first.holds(2);
         assert!((2..5).all(|n| ask(n).is_none()), "calls under way take nothing of it, answers do");
-        budget.set_batch(&shards[0].0, 2);
-        budget.set_batch(&shards[0].0, 1);
+        budget.set_batch(&shards[0].0, 2, 0);
+        budget.set_batch(&shards[0].0, 1, 0);
         assert!(woken().is_empty(), "room for batches is none for answers");
         drop(first);
         assert_eq!(woken(), [2, 3]);
@@ -310,12 +346,12 @@ mod tests {
 
     #[test]
     fn who_waits_for_replies_of_others_is_woken_in_turn_and_no_batch_is_sealed_for_it() {
-        let budget = Budget::new(10 * REPLY_BYTES);
+        let budget = Budget::new(10 * REPLY_BYTES, 2);
         let shards: Vec<(ShardId, Stop)> =
             (0..20).map(|n| (ShardId::new(n.to_string()), Stop::new())).collect();
         for (shard, stop) in &shards {
             budget.join(shard, stop.clone());
-            budget.set_batch(shard, 1 << 20);
+            budget.set_batch(shard, 1 << 20, 0);
         }
         let ask = |range: std::ops::Range<usize>| -> Vec<_> {
             shards[range].iter().map(|(shard, _)| budget.room_for_reply(shard)).collect()

@@ -48,6 +48,7 @@ impl ShardWorker {
 
     /// The checkpoint of the archived position.
     pub(super) fn checkpoint_of(&self, archived: &Archived) -> Checkpoint {
+        let retention = self.shared.retention_known();
         Checkpoint {
             version: STATE_VERSION,
             stream_arn: self.setup.stream.arn.clone(),
@@ -58,6 +59,8 @@ impl ShardWorker {
             known: archived.known.clone(),
             sealed: None,
             saved_at: self.ports.clock.now(),
+            retention_ms: u64::try_from(retention.now().as_millis()).ok(),
+            trimmed_to: retention.trimmed_to(),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::model::batch::Content;
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metric::{Counter, Service};
 use crate::model::rules::Rule;
-use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored, StreamError};
+use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored, StreamError, longest_put};
 
 /// Where the delivery stands.
 #[derive(Clone, Debug)]
@@ -89,6 +89,11 @@ impl Lines {
     /// Whether they are what the entry claims.
     pub(super) fn are_of(&self, batch: &BatchBody) -> bool {
         batch.is(&self.content, self.side.as_ref().map(|side| &side.content))
+    }
+
+    /// Bytes of their files.
+    fn bytes(&self) -> u64 {
+        self.content.size + self.side.as_ref().map_or(0, |side| side.content.size)
     }
 
     /// Sealed when reading was so far behind.
@@ -185,7 +190,13 @@ impl ShardWorker {
         if self.monotonic() < due {
             return Activity::NotBefore(due);
         }
-        match self.turn() {
+        self.expect_calls();
+        let reads_again = matches!(self.delivery, Delivery::Rendering(_));
+        let turn = self.turn();
+        if reads_again {
+            self.tell_memory(0);
+        }
+        match turn {
             Ok(Turn::To(next)) => {
                 self.delivery = *next;
                 self.delivery_works();
@@ -195,6 +206,23 @@ impl ShardWorker {
             Ok(Turn::Idle) => Activity::Idle,
             Err(trouble) => self.delivery_failed(trouble),
         }
+    }
+
+    /// A turn of the delivery is one call, or a few small ones: a large object may take minutes, in which nothing
+    /// is read and all is well.
+    fn expect_calls(&mut self) {
+        let longest = match &self.delivery {
+            Delivery::Placing(_, lines) => longest_put(lines.bytes()),
+            Delivery::Ready if self.spool.items().is_empty() => return,
+            Delivery::Rendering(_) | Delivery::Stopped => return,
+            Delivery::Locating
+            | Delivery::Walking
+            | Delivery::Ready
+            | Delivery::Claiming(_)
+            | Delivery::Settling(_)
+            | Delivery::Recording(..) => longest_put(0),
+        };
+        self.held_up_for(longest);
     }
 
     /// Whether the bucket gives no answer, or none that can be used: reading goes on without it.

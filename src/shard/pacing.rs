@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::setup::Pacing;
 use super::worker::{Activity, ShardWorker};
-use crate::model::metric::{Counter, Gauge, Service};
+use crate::model::metric::{Counter, Service};
 use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
 
 /// The least time between two looks at a subscription that had nothing: what wakes a shard's
@@ -136,9 +136,9 @@ impl ShardWorker {
         if let Some(reading) = &mut self.reading {
             reading.millis_behind_latest = lag;
         }
-        let retention = self.shared.retention().as_millis().max(1) as f64;
-        self.ports.meter.set(Gauge::MillisBehindLatest, lag as f64);
-        self.ports.meter.set(Gauge::RetentionUsed, lag as f64 / retention);
+        self.report_lag(Duration::from_millis(lag));
+        // Reported anew from when the next call is due.
+        self.progress_due = Duration::ZERO;
     }
 
     /// Decides by kind what a failed call means: another iterator, a longer pause, an alarm.

@@ -81,7 +81,9 @@ impl ShardWorker {
             return Activity::Idle;
         }
         let second = Duration::from_secs(1);
-        if self.shared.quota.is_full() {
+        // What lies in the spool behind a hole leaves it only once the hole has been read.
+        let fills_hole = self.reading.as_ref().is_some_and(|reading| reading.hole.is_some());
+        if self.shared.quota.is_full() && !fills_hole {
             self.trouble_reading(format!(
                 "the spool holds {} bytes, its limit (disk.spool_bytes); reading pauses until some is archived",
                 self.shared.quota.used()
@@ -179,7 +181,7 @@ impl ShardWorker {
         if !served.value.identity.is(&self.setup.stream) {
             return Ok(self.leave_stream());
         }
-        self.shared.set_retention(served.value.retention);
+        self.shared.set_retention(served.value.retention, served.at);
         if let Some(reading) = &mut self.reading {
             reading.look_at_stream = false;
         }
@@ -196,7 +198,13 @@ impl ShardWorker {
                 }
                 Ok(Activity::Acted)
             }
-            Err(error) if error.kind == StreamErrorKind::InvalidArgument => Ok(self.position_refused(&error)),
+            // No time is too old to begin at, but it may lie ahead of the service's clock still.
+            Err(error)
+                if error.kind == StreamErrorKind::InvalidArgument
+                    && !matches!(start, IteratorStart::AtTime(_)) =>
+            {
+                Ok(self.position_refused(&error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -227,7 +235,7 @@ impl ShardWorker {
     /// answered at `served`: then a reply may have skipped them silently.
     pub(super) fn is_stale(&self, served: Timestamp) -> bool {
         let Some(reading) = &self.reading else { return false };
-        let horizon = served + DATE_RESOLUTION - self.shared.retention();
+        let horizon = self.shared.horizon(served + DATE_RESOLUTION);
         if let Some(complete_to) = reading.at.complete_to {
             return complete_to < horizon;
         }
@@ -237,9 +245,10 @@ impl ShardWorker {
         let start = self.archived.as_ref().and_then(|archived| archived.start);
         match (&reading.at.position, start) {
             (Position::Start, Some(start)) => match start.begin {
-                // Nothing that arrived earlier is wanted.
-                Begin::At(time) => time < horizon,
-                Begin::TrimHorizon(_) => served > start.written_at + BEGIN_IS_FRESH,
+                // Nothing that arrived earlier is wanted. A shard's first read is compared with its own first
+                // entry: the stream's start may be years ago, and the shard as old as its last reshard.
+                Begin::At(time) if time >= horizon => false,
+                Begin::At(_) | Begin::TrimHorizon(_) => served > start.written_at + BEGIN_IS_FRESH,
             },
             _ => true,
         }
@@ -286,7 +295,7 @@ impl ShardWorker {
         if grows_slowly {
             self.writer.give_back_room();
         }
-        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
+        self.tell_memory(0);
     }
 
     fn take_record(&mut self, record: &RawRecord) -> Taken {
@@ -356,7 +365,7 @@ impl ShardWorker {
             reading.iterator = None;
         }
         if !self.writer.is_empty() {
-            self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
+            self.tell_memory(0);
         }
         Activity::Acted
     }

@@ -1,7 +1,9 @@
 //! Recording: what follows once an entry's object was seen: outbox, checkpoint, notice, local
 //! copy; then the spool file goes.
 
-use super::delivery::{Delivery, Seen, SeenObject, Settling, Trouble, Turn};
+use std::io;
+
+use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
 use crate::codec::Renderer;
@@ -16,6 +18,7 @@ use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
 use crate::model::sequence::Position;
 use crate::ports::{Attributes, Body as PutBody, CrashPoint};
+use crate::spool::copies::put_copy;
 use crate::spool::items::Item;
 
 impl ShardWorker {
@@ -53,7 +56,7 @@ impl ShardWorker {
         }
         self.announce();
         if let (Seen::Object(object), Some(notice)) = (&seen, &notice) {
-            self.keep_copy(&settling, object, notice)?;
+            self.keep_copy(&settling, object, notice);
         }
         self.advance(next)?;
         Ok(Turn::to(Delivery::Walking))
@@ -127,7 +130,7 @@ impl ShardWorker {
         self.writer.clear();
         self.drop_spilled();
         self.open = super::open_batch::OpenBatch::default();
-        self.shared.budget.set_batch(&self.setup.shard.id, 0);
+        self.tell_memory(0);
         self.reading = None;
     }
 
@@ -199,17 +202,34 @@ impl ShardWorker {
         Ok(())
     }
 
-    fn keep_copy(&self, settling: &Settling, object: &SeenObject, notice: &Notice) -> Result<(), Trouble> {
-        let (Some(lines), Some(batch)) = (&object.lines, settling.batch()) else { return Ok(()) };
-        if self.setup.settings.keep_copies {
-            let sidecar = serde_json::to_vec_pretty(notice).map_err(std::io::Error::from)?;
-            let keep =
-                |key: &str, path| crate::spool::copies::put_copy(&*self.ports.disk, key, path, &sidecar);
-            keep(&batch.key, &lines.path)?;
-            if let (Some(side), Some(lines)) = (&batch.side, &lines.side) {
-                keep(&side.key, &lines.path)?;
+    /// Keeps what was put on this disk, too. Where that fails archiving goes on: a copy is a convenience, and a
+    /// spool that waited for it would fill.
+    fn keep_copy(&mut self, settling: &Settling, object: &SeenObject, notice: &Notice) {
+        let (Some(lines), Some(batch)) = (&object.lines, settling.batch()) else { return };
+        if !self.setup.settings.keep_copies {
+            return;
+        }
+        if let Err(error) = self.put_copies(lines, batch, notice) {
+            self.ports.meter.error(Service::Disk, "copy");
+            let told = format!("no local copy is kept: {error}");
+            if self.troubles.copies.as_ref() != Some(&told) {
+                let shard = &self.setup.shard.id;
+                tracing::warn!(%shard, key = batch.key, "{told}; the batch is archived all the same");
             }
-            self.ports.probe.reached(CrashPoint::AfterLocalCopy);
+            self.troubles.copies = Some(told);
+            return;
+        }
+        if self.troubles.copies.take().is_some() {
+            tracing::info!(shard = %self.setup.shard.id, "local copies are kept again");
+        }
+        self.ports.probe.reached(CrashPoint::AfterLocalCopy);
+    }
+
+    fn put_copies(&self, lines: &Lines, batch: &BatchBody, notice: &Notice) -> io::Result<()> {
+        let sidecar = serde_json::to_vec_pretty(notice)?;
+        put_copy(&*self.ports.disk, &batch.key, &lines.path, &sidecar)?;
+        if let (Some(side), Some(lines)) = (&batch.side, &lines.side) {
+            put_copy(&*self.ports.disk, &side.key, &lines.path, &sidecar)?;
         }
         Ok(())
     }

@@ -124,9 +124,9 @@ impl ShardWorker {
         let mut writer = Renderer::new(form, self.level_of(items.first()));
         // The files are held in memory until they are written; they are about as large as the items.
         let held: u64 = items.iter().map(Item::bytes).sum();
-        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + held);
+        self.tell_memory(held);
         let rendered = self.render_to(&mut writer, items, keep);
-        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory());
+        self.tell_memory(0);
         rendered
     }
 
@@ -197,10 +197,9 @@ impl ShardWorker {
         self.shared.quota.remove(item.bytes());
         tracing::error!(shard = %self.setup.shard.id, "{told}");
         self.ports.meter.error(Service::Disk, "damaged");
-        // The records are missing from the spool now: reading starts over from the ledger.
-        if self.writer.is_empty() {
-            self.reading = None;
-        }
+        // The records are missing from the spool now: reading starts over from the ledger, also where it was far
+        // ahead. What lies behind them is delivered only once they have been read again.
+        self.read_anew();
         Ok(())
     }
 

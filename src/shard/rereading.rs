@@ -25,6 +25,11 @@ pub(super) struct Rereading {
 }
 
 impl Rereading {
+    /// Bytes held of what was read.
+    pub(super) fn memory(&self) -> u64 {
+        self.writer.memory()
+    }
+
     /// When the next call is due, monotonic.
     pub(super) const fn due(&self) -> Duration {
         self.due
@@ -150,10 +155,7 @@ impl ShardWorker {
             }
         };
         room.holds(reply.value.memory());
-        let found = self.take_reread(&batch, now, &reply);
-        let rereading = self.rereading.as_ref().map_or(0, |rereading| rereading.writer.memory());
-        self.shared.budget.set_batch(&self.setup.shard.id, self.writer.memory() + rereading);
-        match found {
+        match self.take_reread(&batch, now, &reply) {
             Found::More => Ok(Turn::to(Delivery::Rendering(settling))),
             Found::Whole => self.compare(settling, &batch),
             Found::Other(first) => self.records_gone(settling, &batch, first.as_ref(), reply.at),
@@ -182,7 +184,7 @@ impl ShardWorker {
     }
 
     fn take_reread(&mut self, batch: &BatchBody, asked: Duration, reply: &Served<Reply>) -> Found {
-        let retention = self.shared.retention();
+        let reach = reply.at.since(self.shared.horizon(reply.at));
         let (deaggregate, range) = (batch.deaggregate, self.setup.shard.range);
         let due = self.paid_at(asked, reply.value.bytes);
         let listed = self.shared.children_of(&self.setup.shard.id);
@@ -225,7 +227,7 @@ impl ShardWorker {
             rereading.empty_replies += 1;
         }
         let lag = Duration::from_millis(reply.value.millis_behind_latest);
-        let hopeless = rereading.empty_replies >= EMPTY_REPLIES && lag >= retention.mul_f64(0.9);
+        let hopeless = rereading.empty_replies >= EMPTY_REPLIES && lag >= reach.mul_f64(0.9);
         match (at_tip, hopeless, rereading.writer.is_empty()) {
             (true, _, false) => Found::Whole,
             (true, _, true) if rereading.from_horizon => Found::Other(None),

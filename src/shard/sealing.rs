@@ -8,6 +8,7 @@ use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
 use crate::model::metric::Service;
 use crate::model::sealed::{KnownPosition, Sealed, SealedBatch, SealedKind};
+use crate::model::timestamp::Timestamp;
 use crate::ports::CrashPoint;
 use crate::spool::items::UnsealedLines;
 
@@ -30,6 +31,16 @@ impl Unsealed {
     /// Bytes of it that the quota knows as spilled.
     pub(super) const fn spilled(&self) -> u64 {
         self.spilled
+    }
+
+    /// Bytes of it that are in memory.
+    pub(super) fn memory(&self) -> u64 {
+        self.lines.parts.iter().map(|part| part.len() as u64).sum()
+    }
+
+    /// When its first record arrived, if it has any.
+    pub(super) fn oldest_arrival(&self) -> Option<Timestamp> {
+        self.sealed.batch().map(|batch| batch.content.first_arrival)
     }
 }
 
@@ -82,7 +93,7 @@ impl ShardWorker {
         let OpenBatch { follows, hour, spilled, chosen_level, .. } = std::mem::take(&mut self.open);
         self.ports.probe.reached(CrashPoint::BeforeSeal);
         let finished = self.writer.finish();
-        self.shared.budget.set_batch(&self.setup.shard.id, 0);
+        self.tell_memory(0);
         let (Some(finished), Some(follows)) = (finished, follows) else { return Activity::Idle };
         if let Some(reading) = &mut self.reading {
             reading.hour = reading.hour.max(hour);
@@ -160,7 +171,7 @@ impl ShardWorker {
     pub(super) fn seal_mark(
         &mut self,
         follows: &KnownPosition,
-        complete_to: Option<crate::model::timestamp::Timestamp>,
+        complete_to: Option<Timestamp>,
         kind: SealedKind,
     ) -> Activity {
         let sealed = self.sealed(follows, complete_to, kind);
@@ -169,12 +180,7 @@ impl ShardWorker {
         self.write_unsealed()
     }
 
-    fn sealed(
-        &self,
-        follows: &KnownPosition,
-        complete_to: Option<crate::model::timestamp::Timestamp>,
-        kind: SealedKind,
-    ) -> Sealed {
+    fn sealed(&self, follows: &KnownPosition, complete_to: Option<Timestamp>, kind: SealedKind) -> Sealed {
         Sealed {
             version: STATE_VERSION,
             stream_arn: self.setup.stream.arn.clone(),
@@ -202,9 +208,12 @@ impl ShardWorker {
                 return self.lost_spilled(&error);
             }
             self.unsealed = Some(unsealed);
+            // Or every shard would fill as much again while the disk takes nothing.
+            self.tell_memory(0);
             return self.disk_failed("sealing a batch", &error);
         }
         self.disk_works();
+        self.tell_memory(0);
         self.ports.probe.reached(CrashPoint::AfterSeal);
         if let Some(reason) = unsealed.reason {
             self.ports.meter.sealed(reason);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
 use super::pacing::StartGate;
+use super::retention::Retention;
 use super::turns::SealTurns;
 use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Compression, Form, Level, Limits};
@@ -15,6 +16,7 @@ use crate::model::key::{Keys, Layout};
 use crate::model::ledger::Begin;
 use crate::model::rules::Rules;
 use crate::model::shard::{Shard, ShardId, StreamIdentity};
+use crate::model::timestamp::Timestamp;
 use crate::ports::{CheckpointStore, Clock, Cores, Disk, Meter, Notifier, ObjectStore, Probe, Stream};
 use crate::stop::Stop;
 
@@ -166,7 +168,7 @@ pub struct Shared {
     pub board: HourBoard,
     /// The shortest expiry of the bucket's lifecycle, once known.
     pub shortest_expiry: OnceLock<Option<Duration>>,
-    retention_millis: AtomicU64,
+    retention: Mutex<Retention>,
     seal_requests: AtomicU64,
     lineage: Mutex<Lineage>,
     starts: Mutex<StartGate>,
@@ -199,33 +201,39 @@ impl Lineage {
 impl Shared {
     /// For a stream with this retention.
     pub fn new(budget: Budget, quota: SpoolQuota, retention: Duration) -> Self {
-        let shared = Self {
+        Self {
             budget,
             quota,
             begin: OnceLock::new(),
             turns: SealTurns::default(),
             board: HourBoard::default(),
             shortest_expiry: OnceLock::new(),
-            retention_millis: AtomicU64::new(0),
+            retention: Mutex::new(Retention::new(retention)),
             seal_requests: AtomicU64::new(0),
             lineage: Mutex::default(),
             starts: Mutex::default(),
             look_wanted: AtomicBool::new(false),
             supervisor: OnceLock::new(),
-        };
-        shared.set_retention(retention);
-        shared
+        }
     }
 
     /// How long the stream keeps records.
     pub fn retention(&self) -> Duration {
-        Duration::from_millis(self.retention_millis.load(Ordering::Relaxed))
+        self.retention_known().now()
     }
 
-    /// The stream's description says so.
-    pub fn set_retention(&self, retention: Duration) {
-        let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-        self.retention_millis.store(millis, Ordering::Relaxed);
+    /// The stream's description says so, at this time of the service.
+    pub fn set_retention(&self, retention: Duration, at: Timestamp) {
+        self.retention_known().set(retention, at);
+    }
+
+    /// From when on the stream has all of its records, at this time of the service.
+    pub(super) fn horizon(&self, at: Timestamp) -> Timestamp {
+        self.retention_known().horizon(at)
+    }
+
+    pub(super) fn retention_known(&self) -> MutexGuard<'_, Retention> {
+        self.retention.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// SIGUSR1: every shard seals what it has. (Nudge the shards' stops after this.)
@@ -328,7 +336,7 @@ mod tests {
 
     #[test]
     fn children_that_a_reply_names_are_asked_for_until_they_are_listed() {
-        let shared = Shared::new(Budget::new(0), SpoolQuota::new(0), Duration::ZERO);
+        let shared = Shared::new(Budget::new(0, 2), SpoolQuota::new(0), Duration::ZERO);
         let [parent, first, second] = ["p", "a", "b"].map(ShardId::new);
         let child = |id: &ShardId| Shard {
             id: id.clone(),

@@ -196,7 +196,7 @@ impl ShardWorker {
     /// No record yet: asked again, given up, or there is none.
     fn nothing_found(&mut self, stage: Stage, reply: &Served<Reply>) -> Activity {
         let lag = Duration::from_millis(reply.value.millis_behind_latest);
-        let retention = self.shared.retention();
+        let reach = reply.at.since(self.shared.horizon(reply.at));
         let Some(test) = self.reading.as_mut().and_then(|reading| reading.test.as_mut()) else {
             return Activity::Idle;
         };
@@ -211,7 +211,7 @@ impl ShardWorker {
         if reply.value.records.is_empty() {
             test.empty_replies += 1;
         }
-        if stage == Stage::Ask && test.empty_replies >= EMPTY_REPLIES && lag >= retention.mul_f64(0.9) {
+        if stage == Stage::Ask && test.empty_replies >= EMPTY_REPLIES && lag >= reach.mul_f64(0.9) {
             return self.enter(Stage::Horizon);
         }
         Activity::Acted
@@ -225,7 +225,8 @@ impl ShardWorker {
         let Some(reading) = &mut self.reading else { return Activity::Idle };
         if !stale {
             reading.test = None;
-            reading.from_horizon = true;
+            // Where nothing was read yet, the shard's own beginning is asked for again: it may be a time.
+            reading.from_horizon = reading.at.position != Position::Start;
             return Activity::Acted;
         }
         let hole = reading.hole.take();

@@ -13,17 +13,17 @@ use super::level::AutoLevel;
 use super::open_batch::OpenBatch;
 use super::position::Archived;
 use super::reading::Reading;
+use super::reporting::Troubles;
 use super::rereading::Rereading;
 use super::sealing::Unsealed;
-use super::setup::{Mode, Next, Outcome, Ports, Setup, Shared};
+use super::setup::{Mode, Next, Outcome, Ports, Settings, Setup, Shared};
 use crate::codec::writer::BatchWriter;
 use crate::ledger::Ledger;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::metric::{Gauge, Service};
+use crate::model::metric::Service;
 use crate::model::sequence::Position;
 use crate::model::shard::{ShardId, StreamIdentity};
 use crate::model::timestamp::Timestamp;
-use crate::ports::{ShardState, Standing};
 use crate::retry::{Backoff, Pace};
 use crate::spool::items::SpoolItems;
 use crate::spool::outbox::Outbox;
@@ -63,7 +63,7 @@ pub struct ShardWorker {
     pub(super) read_asked: Duration,
     pub(super) read_backoff: Backoff,
     /// When the next answer is overdue; stands still while calls fail.
-    progress_due: Duration,
+    pub(super) progress_due: Duration,
 
     pub(super) archived: Option<Archived>,
     /// What was last promised of the entries to come.
@@ -85,29 +85,11 @@ pub struct ShardWorker {
     deliver_first: bool,
 }
 
-/// What keeps the shard from being read, archived or announced, in plain words.
-#[derive(Debug, Default)]
-pub(super) struct Troubles {
-    pub(super) reading: Option<String>,
-    /// Records come, but not in the way that was asked for.
-    pub(super) following: Option<String>,
-    pub(super) delivery: Option<String>,
-    pub(super) publishing: Option<String>,
-    pub(super) disk: Option<String>,
-}
-
-impl Troubles {
-    fn told(&self) -> Vec<String> {
-        let all = [&self.disk, &self.reading, &self.following, &self.delivery, &self.publishing];
-        all.into_iter().flatten().cloned().collect()
-    }
-}
-
 /// How many tries a drain gives a service that does not answer before it leaves the rest on disk.
 const DRAIN_FAILURES: u32 = 3;
 
 /// The wait when nothing has a time of its own; a nudge ends it.
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 impl ShardWorker {
     /// Opens what lies on this disk of the shard. Nothing remote is asked yet.
@@ -124,17 +106,17 @@ impl ShardWorker {
             sealed.shard == shard && is_own(&sealed.stream_arn, sealed.stream_created)
         })?;
         report_damage(&ports, &shard, &damaged);
-        let checkpoint = ports.checkpoints.load(&setup.folder)?;
-        let checkpoint = checkpoint
-            .filter(|saved| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created));
+        let is_ours =
+            |saved: &Checkpoint| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created);
+        let checkpoint = ports.checkpoints.load(&setup.folder)?.filter(is_ours);
+        if let Some(saved) = &checkpoint {
+            let retention = saved.retention_ms.map(Duration::from_millis);
+            shared.retention_known().was(retention, saved.trimmed_to);
+        }
         let settings = &setup.settings;
-        let ledger = Ledger::new(
-            ports.store.clone(),
-            settings.keys.clone(),
-            setup.stream.clone(),
-            shard.clone(),
-            settings.host.clone(),
-        );
+        let ledger = ledger_of(&setup, &ports);
+        let outbox = Outbox::open(ports.disk.clone(), &setup.folder)?;
+        // From here on nothing fails: what is counted is given back when the worker is dropped.
         shared.quota.add(spool.bytes());
         // What drains reads nothing, and has its shard's id in common with today's shard.
         if setup.mode != Mode::Drain {
@@ -146,7 +128,7 @@ impl ShardWorker {
             seal_requests_seen: shared.seal_requests(),
             ledger,
             spool,
-            outbox: Outbox::open(ports.disk.clone(), &setup.folder)?,
+            outbox,
             checkpoint,
             open: OpenBatch::default(),
             auto_level: AutoLevel::default(),
@@ -288,68 +270,6 @@ impl ShardWorker {
         self.progress_due = self.read_due + self.patience();
     }
 
-    fn report_waiting(&self) {
-        self.ports.meter.state(ShardState { activity: "waiting", ..ShardState::default() });
-    }
-
-    /// How long after it was due the next answer counts as overdue: three polls and the deadline
-    /// of one call.
-    fn patience(&self) -> Duration {
-        3 * self.setup.settings.pacing.caught_up + Duration::from_secs(20)
-    }
-
-    /// Tells the meter how things stand.
-    fn report(&mut self) {
-        self.promise();
-        let meter = &self.ports.meter;
-        meter.set(Gauge::SpoolBytes, self.spool.bytes() as f64);
-        meter.set(Gauge::OutboxNotices, self.outbox.len() as f64);
-        let oldest_sealed = self
-            .spool
-            .items()
-            .iter()
-            .filter_map(|item| item.sealed.batch())
-            .map(|batch| batch.content.first_arrival)
-            .min();
-        let oldest = oldest_sealed.into_iter().chain(self.open.oldest_arrival).min();
-        let now = self.ports.clock.now();
-        meter.set(Gauge::DataFreshness, oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
-        let troubles = self.troubles.told();
-        let paused = self.shared.quota.is_full() || self.troubles.disk.is_some();
-        let activity = match (self.is_stopping(), self.reading.is_some()) {
-            (true, _) => "draining",
-            (false, _) if paused => "paused",
-            (false, true) => "reading",
-            (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
-            (false, false) => "waiting",
-        };
-        // The shard's calls are the delivery's while that reads a batch again.
-        let next = match (&self.delivery, &self.rereading) {
-            (Delivery::Rendering(_), Some(rereading)) => rereading.due().max(self.delivery_due),
-            _ => self.read_due,
-        };
-        if activity != "reading" {
-            // A known wait: the clock starts anew when it is over.
-            self.progress_due = self.monotonic() + self.patience();
-        } else if self.read_backoff.failures() == 0 {
-            self.progress_due = self.progress_due.max(next.max(self.disk_due) + self.patience());
-        }
-        let due = (activity == "reading").then_some(self.progress_due);
-        meter.state(ShardState { activity, due, troubles, standing: self.standing() });
-    }
-
-    fn standing(&self) -> Standing {
-        let archived_to = self.archived.as_ref().and_then(|archived| archived.known.last_record.clone());
-        let sealed_to = self.reading.as_ref().and_then(|reading| reading.at.last_record.clone());
-        Standing {
-            read_to: self.writer.last().cloned().or(sealed_to).or_else(|| archived_to.clone()),
-            archived_to,
-            open_records: self.writer.records(),
-            open_bytes: self.writer.content_size(),
-            open_since: self.open.since,
-        }
-    }
-
     /// A disk operation failed: says so, and holds everything that needs the disk for a while.
     pub(super) fn disk_failed(&mut self, what: &str, error: &io::Error) -> Activity {
         let wait = self.disk_backoff.next(&mut self.random);
@@ -372,6 +292,11 @@ impl ShardWorker {
             tracing::info!(shard = %self.setup.shard.id, "this disk takes writes again");
         }
     }
+}
+
+fn ledger_of(setup: &Setup, ports: &Ports) -> Ledger {
+    let Settings { keys, host, .. } = &setup.settings;
+    Ledger::new(ports.store.clone(), keys.clone(), setup.stream.clone(), setup.shard.id.clone(), host.clone())
 }
 
 fn report_damage(ports: &Ports, shard: &ShardId, damaged: &[String]) {

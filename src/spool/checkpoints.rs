@@ -96,6 +96,8 @@ mod tests {
             },
             sealed: None,
             saved_at: Timestamp::from_seconds(9),
+            retention_ms: None,
+            trimmed_to: None,
         }
     }
 

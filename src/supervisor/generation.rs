@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::background::{Background, Questions};
 use super::control::Control;
 use super::hours::HourThread;
+use super::machine::cores;
 use super::plan::View;
 use super::reminder::Reminder;
 use super::run_loop::{is_readable, why};
@@ -106,7 +107,7 @@ impl<'a> Generation<'a> {
             pacing: options.pacing,
             members: Members::default(),
         };
-        let (budget, quota) = (Budget::new(options.memory), SpoolQuota::new(options.spool_bytes));
+        let (budget, quota) = (Budget::new(options.memory, cores()), SpoolQuota::new(options.spool_bytes));
         let (sender, news) = channel();
         let shared = Shared::new(budget, quota, retention);
         shared.wakes(stop.clone());
@@ -238,7 +239,7 @@ impl<'a> Generation<'a> {
         if !described.identity.is(&self.stream) {
             return true;
         }
-        self.shared.set_retention(described.retention);
+        self.shared.set_retention(described.retention, at);
         self.found_again();
         if !is_readable(described.status) {
             self.not_there(&format!("it is {:?}", described.status));

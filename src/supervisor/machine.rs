@@ -107,10 +107,14 @@ impl Ticks {
     }
 }
 
-/// How many cores this process may use.
+/// How many cores this process may use at once, by its affinity and by the whole cores of its quotas.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// How many cores' time this process may use.
 fn allowed() -> f64 {
-    // Knows affinity and quotas, but of quotas whole cores alone.
-    let whole = std::thread::available_parallelism().map_or(1, NonZero::get) as f64;
+    let whole = cores() as f64;
     quota().map_or(whole, |quota| quota.min(whole)).max(0.01)
 }
 

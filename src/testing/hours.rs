@@ -28,7 +28,7 @@ pub fn tell_hours(
 ) {
     let world = World::new(now);
     let trouble = Trouble::new(Arc::clone(&world), "teller", fastrand::Rng::with_seed(1));
-    let shared = Shared::new(Budget::new(1), SpoolQuota::new(1), Duration::from_secs(86_400));
+    let shared = Shared::new(Budget::new(1, 2), SpoolQuota::new(1), Duration::from_secs(86_400));
     let _ = shared.begin.set(Begin::TRIM_HORIZON);
     let listed: Vec<Shard> = shards.iter().map(|(shard, _)| shard.clone()).collect();
     shared.board.listed(now, &listed);

@@ -269,12 +269,17 @@ fn children_that_the_listing_lacks_for_a_while_are_looked_for_until_it_has_them(
 #[test]
 fn a_shard_without_progress_is_reported_with_since_when_and_so_is_its_recovery() {
     let mut stage = Stage::new("standstill", 2);
-    let broken = Action::Answer(500, "application/x-amz-json-1.1", "{}".to_owned());
-    let stands = stage.faults.always(reads_of(0), broken);
     let (setting, http) = stage.setting().with_http();
     let mut keeper = setting.start();
+    stage.put(0, 1);
     stage.put(1, 50);
     stage.wait_all_archived();
+    let broken = Action::Answer(500, "application/x-amz-json-1.1", "{}".to_owned());
+    let stands = stage.faults.always(reads_of(0), broken);
+    // What an alarm watches goes on with the clock while no answer comes.
+    let lag = |shard| metric(&http, "kinesis_keeper_millis_behind_latest", &[&id(shard)]);
+    wait_for("the lag to grow", LIMIT, || lag(0).filter(|lag| *lag > 2000.0));
+    assert!(lag(1).is_some_and(|lag| lag < 2000.0));
     wait_health(&http, 503, &format!("{}: no progress while reading", id(0)));
     let about = |keeper: &crate::support::keeper::Keeper, what: &str| {
         let log = keeper.log();

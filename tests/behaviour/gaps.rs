@@ -11,8 +11,9 @@ use crate::support::{aws, topics, wait_for};
 
 const A_DAY_AND_AN_HOUR: i64 = 25 * 3_600_000;
 
-/// Reads a hundred records, is away for a day and an hour, and finds the next thirty trimmed.
-fn away_for_longer_than_retention(gone: Trimmed) {
+/// Reads a hundred records, is away for a day and an hour, and finds the next thirty trimmed. Records are kept for so
+/// many hours by now, and were kept for a day.
+fn away_for_longer_than_retention(gone: Trimmed, retention_hours: i64) {
     let mut stage = Stage::new("gap", 1);
     let topic = topics::topic("gap");
     stage.kinesis.with(|state| {
@@ -29,6 +30,7 @@ fn away_for_longer_than_retention(gone: Trimmed) {
     stage.kinesis.with(|state| {
         state.clock = 0;
         state.shards[0].trimmed = 130;
+        state.retention_hours = retention_hours;
     });
     stage.put(0, 50);
     let mut keeper = setting.start();
@@ -61,17 +63,23 @@ fn away_for_longer_than_retention(gone: Trimmed) {
 
 #[test]
 fn a_position_that_is_refused_after_retention_is_a_gap() {
-    away_for_longer_than_retention(Trimmed::Refused);
+    away_for_longer_than_retention(Trimmed::Refused, 24);
 }
 
 #[test]
 fn a_position_with_endless_empty_replies_after_retention_is_a_gap() {
-    away_for_longer_than_retention(Trimmed::Empty);
+    away_for_longer_than_retention(Trimmed::Empty, 24);
 }
 
 #[test]
 fn a_position_from_which_reading_silently_resumes_later_is_a_gap() {
-    away_for_longer_than_retention(Trimmed::Silent);
+    away_for_longer_than_retention(Trimmed::Silent, 24);
+}
+
+#[test]
+fn what_was_trimmed_before_the_retention_was_raised_is_a_gap() {
+    away_for_longer_than_retention(Trimmed::Refused, 168);
+    away_for_longer_than_retention(Trimmed::Silent, 168);
 }
 
 #[test]

@@ -140,6 +140,26 @@ fn archived_batches_stay_on_disk_as_well() {
     assert_eq!(spooled(&setting.state()), 0, "the spool should be empty");
 }
 
+#[test]
+fn a_copy_that_cannot_be_kept_holds_nothing_up() {
+    let mut scene = Scene::new("nocopies", 1);
+    let setting = scene.setting().max_age("1s");
+    fs::create_dir_all(setting.state()).unwrap();
+    fs::write(setting.state().join("archive"), "no folder").unwrap();
+    let mut keeper = setting.start();
+    for _ in 0..2 {
+        scene.put(100);
+        scene.wait_all_archived(LIMIT);
+    }
+    keeper.stop();
+    scene.check();
+    assert_eq!(spooled(&setting.state()), 0, "the spool should be empty");
+    let log = keeper.log();
+    assert_eq!(log.matches("no local copy is kept").count(), 1, "{log}");
+    let (archived, batches) = (log.matches("archived key").count(), scene.check().objects.len());
+    assert!(archived <= batches, "each batch is archived and announced once: {log}");
+}
+
 /// Files in the spool.
 pub fn spooled(state: &Path) -> usize {
     count(&state.join("spool"))

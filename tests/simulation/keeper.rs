@@ -181,7 +181,8 @@ impl Keeper {
         if self.run.crashes_again > 0 && !self.calm {
             self.trouble.crash.arm(self.random.u64(0..self.run.crashes_again), When::Before);
         }
-        let shared = Shared::new(Budget::new(1 << 30), SpoolQuota::new(1 << 30), self.run.stream.retention);
+        let shared =
+            Shared::new(Budget::new(1 << 30, 2), SpoolQuota::new(1 << 30), self.run.stream.retention);
         self.process = Some(Process {
             shared: Arc::new(shared),
             workers: Vec::new(),

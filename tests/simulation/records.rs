@@ -15,7 +15,7 @@ use crate::plan::{HOUR, SECOND};
 /// Whether a record may be missing because it was trimmed before anybody could know: before the
 /// `begin` entry was put, or within the hour in which its first read counts as prompt.
 pub fn is_before_the_beginning(retention: Duration, begin: &Lain, logged: &Logged) -> bool {
-    begin.begins_at().is_none() && logged.written + retention < begin.at + HOUR + 10 * SECOND
+    logged.written + retention < begin.at + HOUR + 10 * SECOND
 }
 
 impl Checked<'_> {

@@ -40,7 +40,7 @@ impl Keeper {
             process.done.clear();
             // Where this creation begins is not where the last one did.
             let shared =
-                Shared::new(Budget::new(1 << 30), SpoolQuota::new(1 << 30), self.run.stream.retention);
+                Shared::new(Budget::new(1 << 30, 2), SpoolQuota::new(1 << 30), self.run.stream.retention);
             process.shared = Arc::new(shared);
             let wanted = Identity::new(&identity, BUCKET, "raw/", &mut self.random);
             let Ok(settled) = settle(&*self.disk, wanted) else {

@@ -13,14 +13,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::{S3Store, SMALL_DEADLINE, stored};
 use crate::aws::blocking::Until;
 use crate::aws::errors::{Refusal, chain};
-use crate::ports::{Attributes, Body, Put, StoreError, StoreErrorKind};
+use crate::ports::{Attributes, Body, Put, StoreError, StoreErrorKind, longest_put};
 use crate::stop::Stop;
-
-/// What a put may take before its size counts: S3's slowest answers, and a retry.
-const PUT_BASE: Duration = Duration::from_secs(30);
-
-/// The slowest uplink on which archiving still makes sense, in bytes a second.
-const PUT_RATE: u64 = 1 << 20;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -50,16 +44,15 @@ impl S3Store {
                 (self.file(key, &path, len, stop)?, len, Some(path))
             }
         };
-        let sending_it = Duration::from_secs(len / PUT_RATE);
-        let deadline = PUT_BASE + sending_it;
+        let deadline = longest_put(len);
         let Some(request) = self.put_request(key, condition, attributes) else {
             let message = format!("`{}` is no hex SHA-256", attributes.sha256);
             return Err(StoreError { call: CALL, key: key.to_owned(), kind: StoreErrorKind::Other, message });
         };
-        // One try gets half of the base, so that a dead connection leaves time for another.
+        // One try gets less by half of what a put of nothing may take, so that a dead connection leaves time for another.
         let limits = TimeoutConfig::builder()
             .operation_timeout(deadline)
-            .operation_attempt_timeout(PUT_BASE / 2 + sending_it);
+            .operation_attempt_timeout(deadline - longest_put(0) / 2);
         let config = config::Config::builder().timeout_config(limits.build());
         let sending = request.body(content).customize().config_override(config).send();
         match self.call((CALL, key), (deadline, Until::Abandoned), stop, sending) {

@@ -38,11 +38,13 @@ impl Stage {
         self.heard.try_iter().collect()
     }
 
-    /// A shard reads, and must have made progress within so long.
+    /// A shard reads, and should make progress soon; its thread says so again within so long.
     fn reads(&self, within: Duration, troubles: &[&str]) {
+        let now = self.clock.monotonic();
         let state = ShardState {
             activity: "reading",
-            due: Some(self.clock.monotonic() + within),
+            due: Some(now + SECOND),
+            reports_by: Some(now + within),
             troubles: troubles.iter().map(|&trouble| trouble.to_owned()).collect(),
             ..ShardState::default()
         };
@@ -91,10 +93,12 @@ fn the_watchdog_is_fed_in_known_waits_and_not_when_a_shard_hangs() {
     stage.reads(2 * SECOND, &[]);
     stage.world.advance(3 * SECOND);
     stage.telling.look();
-    assert!(!stage.heard().contains("WATCHDOG=1"), "a shard is overdue");
-    stage.reads(60 * SECOND, &["S3 is\naway"]);
+    assert!(!stage.heard().contains("WATCHDOG=1"), "a shard's thread hangs");
+    stage.reads(60 * SECOND, &["Kinesis is\naway"]);
+    stage.world.advance(2 * SECOND);
     stage.telling.look();
     let heard = stage.heard();
+    assert!(heard.contains("no progress while reading"), "a restart would not help: {heard}");
     assert!(heard.contains("WATCHDOG=1\n"), "it goes on: {heard}");
 }
 

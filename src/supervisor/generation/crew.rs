@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Generation;
 use crate::model::metric::Service;
 use crate::model::shard::{ShardId, StreamIdentity};
-use crate::ports::Disk;
+use crate::ports::{Disk, ShardState};
 use crate::retry::{Backoff, Pace};
 use crate::shard::setup::{Mode, Outcome, Ports, Setup};
 use crate::spool::OldFolder;
@@ -56,14 +56,22 @@ impl Generation<'_> {
             Finish::NotOpened(error) => {
                 self.services.meters.error(Service::Disk, "open");
                 tracing::error!(shard = folder, error, "the shard cannot be opened; trying again");
+                self.report_stopped(&meter, format!("it cannot be opened: {error}"));
                 self.retry_later(folder, &thread);
             }
             Finish::Died(panic) => {
                 tracing::error!(shard = folder, panic, "the shard's thread died; it is started again");
                 self.services.meters.shard_restarted(&meter);
+                self.report_stopped(&meter, format!("its thread died and is started again: {panic}"));
                 self.retry_later(folder, &thread);
             }
         }
+    }
+
+    /// No thread says how the shard is: it waits to be started again.
+    fn report_stopped(&self, meter: &ShardId, why: String) {
+        let state = ShardState { activity: "stopped", troubles: vec![why], ..ShardState::default() };
+        self.services.meters.shard(meter).state(state);
     }
 
     fn retry_later(&mut self, folder: &str, thread: &Thread) {
@@ -92,9 +100,10 @@ impl Generation<'_> {
                     self.threads.stop(&folder, StopReason::Requested);
                 }
                 Action::Start(start) => {
-                    let folder = start.folder.clone();
+                    let (folder, meter) = (start.folder.clone(), meter_id(&start.folder, &start.shard.id));
                     if let Err(error) = self.start(start, delay, now) {
                         tracing::error!(shard = folder, %error, "the system gives no thread for the shard");
+                        self.report_stopped(&meter, format!("the system gives no thread for it: {error}"));
                         let at = now + RESTARTS.longest;
                         self.view.retry_at.insert(folder, at);
                         retry_at = Some(retry_at.map_or(at, |earlier| earlier.min(at)));

@@ -34,6 +34,11 @@ pub const ALL: &[(&str, Trace)] = &[
     ("another_began_when_our_first_record_was_gone", keepers::another_began_when_our_first_record_was_gone),
     ("what_is_held_of_a_lost_entry_is_archived", keepers::what_is_held_of_a_lost_entry_is_archived),
     ("two_stretches_from_one_record_lie_aside", keepers::two_stretches_from_one_record_lie_aside),
+    ("latest_and_a_reshard_much_later", outages::latest_and_a_reshard_much_later),
+    (
+        "what_is_found_damaged_far_behind_is_read_again",
+        outages::what_is_found_damaged_far_behind_is_read_again,
+    ),
     ("a_gone_shard_with_a_hole_is_closed", outages::a_gone_shard_with_a_hole_is_closed),
     ("what_was_spilled_and_lost_is_read_again", outages::what_was_spilled_and_lost_is_read_again),
     ("an_hour_waits_for_what_is_sealed", hours::an_hour_waits_for_what_is_sealed),

@@ -129,6 +129,53 @@ pub fn latest_and_a_reshard_in_the_first_minute(rules: Rules) -> Result<(), Stri
     Ok(())
 }
 
+/// The stream began at `latest`, longer ago than it keeps a record, when its shard is split: nothing was missed.
+pub fn latest_and_a_reshard_much_later(rules: Rules) -> Result<(), String> {
+    let mut plan = quiet(rules);
+    plan.start = ConfiguredStart::Latest;
+    let mut s = Script::new(plan);
+    s.write(3);
+    s.run(MINUTE);
+    s.start(ADA);
+    for _ in 0..RETENTION.as_secs() / HOUR.as_secs() + 3 {
+        s.run(HOUR);
+        s.write(1);
+    }
+    let parent = s.driver.stream.open_shards().remove(0);
+    s.driver.stream.split(&parent);
+    // One of the two stays idle.
+    s.write(2);
+    s.run(3 * HOUR);
+    let tally = s.settle()?;
+    ensure!(tally.missing == 0 && tally.trimmed_gaps == 0 && tally.ends == 1, "{tally:?}");
+    Ok(())
+}
+
+/// A sealed batch turns out to be damaged while reading is far ahead of it.
+pub fn what_is_found_damaged_far_behind_is_read_again(rules: Rules) -> Result<(), String> {
+    let mut s = Script::new(quiet(rules));
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    s.faults(ADA, |faults| faults.store_down = true);
+    s.write(9);
+    s.until("three sealed", |driver| sealed(driver, ADA) == 3)?;
+    s.kill(ADA);
+    s.start(ADA);
+    s.write(2);
+    s.run(3 * MINUTE);
+    let files = s.keeper(ADA).disk.files("spool");
+    let lines = files.iter().filter(|path| path.extension().is_some_and(|ext| ext == "gz"));
+    // The first of the three; the open batch is behind the last.
+    let first = lines.min().ok_or("no lines")?.clone();
+    s.keeper(ADA).disk.damage(&first);
+    s.faults(ADA, |_| {});
+    s.until("all archived", |driver| objects(driver) >= 5 && sealed(driver, ADA) == 0)?;
+    let tally = s.settle()?;
+    ensure!(tally.missing == 0 && s.gaps() == 0, "{tally:?}");
+    Ok(())
+}
+
 /// A shard was read to its end into the spool; its first sealed batch is damaged, and it is gone.
 pub fn a_gone_shard_with_a_hole_is_closed(rules: Rules) -> Result<(), String> {
     let mut s = Script::new(quiet(rules));

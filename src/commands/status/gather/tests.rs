@@ -31,6 +31,8 @@ fn look() -> Look {
         known: after.clone(),
         sealed: None,
         saved_at: "2026-11-22T05:30:00Z".parse().unwrap(),
+        retention_ms: None,
+        trimmed_to: None,
     };
     let first = ShardLook {
         checkpoint: Some(checkpoint),
