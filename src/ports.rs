@@ -6,6 +6,7 @@
 mod cores;
 mod disk;
 mod meter;
+pub mod news;
 mod notifier;
 mod probe;
 pub mod put;

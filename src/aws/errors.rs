@@ -11,6 +11,7 @@ use aws_sdk_kinesis::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::blocking::Cut;
+use crate::ports::news::request_id;
 use crate::ports::{KmsTrouble, StoreErrorKind, StreamErrorKind};
 
 /// A failed call in neutral terms, before a service's own codes are looked at.
@@ -87,7 +88,7 @@ impl Refusal {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let request = |response: &HttpResponse| match response.headers().request_id() {
-            Some(id) => format!(" (request id {id})"),
+            Some(id) => request_id(id),
             None => String::new(),
         };
         // Signing happens on the way out, so missing credentials look like a failed connection.

@@ -3,6 +3,7 @@
 use super::worker::{Activity, ShardWorker};
 use crate::model::metric::Service;
 use crate::ports::CrashPoint;
+use crate::ports::news::is_news;
 
 impl ShardWorker {
     /// Sends the oldest notice, if one is due.
@@ -24,7 +25,7 @@ impl ShardWorker {
             self.ports.meter.error(Service::Sns, error.kind);
             self.publish_due = self.monotonic() + self.publish_backoff.next(&mut self.random);
             let told = error.to_string();
-            if self.troubles.publishing.as_ref() != Some(&told) {
+            if is_news(self.troubles.publishing.as_deref(), &told) {
                 tracing::warn!(
                     shard = %self.setup.shard.id,
                     waiting = self.outbox.len(),

@@ -28,6 +28,7 @@ use crate::model::batch::Content;
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metric::{Counter, Service};
 use crate::model::rules::Rule;
+use crate::ports::news::is_news;
 use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored, StreamError, longest_put};
 
 /// Where the delivery stands.
@@ -356,7 +357,7 @@ impl ShardWorker {
         let wait = self.delivery_backoff.next(&mut self.random);
         self.delivery_due = self.monotonic() + wait;
         let told = trouble.to_string();
-        if self.troubles.delivery.as_ref() != Some(&told) {
+        if is_news(self.troubles.delivery.as_deref(), &told) {
             tracing::warn!(shard = %self.setup.shard.id, "{told}; nothing is lost, it is tried again");
         }
         self.troubles.delivery = Some(told);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::setup::Pacing;
 use super::worker::{Activity, ShardWorker};
 use crate::model::metric::{Counter, Service};
+use crate::ports::news::is_news;
 use crate::ports::{Reply, Served, StreamError, StreamErrorKind};
 
 /// The least time between two looks at a subscription that had nothing: what wakes a shard's
@@ -178,7 +179,7 @@ impl ShardWorker {
                 ));
             }
         } else if for_operator {
-            // Each answer has another request id: not said anew every half minute for that.
+            // By count, not by the text: one that tells the time (of a clock that is wrong) is never the same twice.
             if self.read_backoff.failures() % REMIND_EVERY == 1 {
                 let (shard, kind) = (&self.setup.shard.id, kind.as_str());
                 tracing::error!(%shard, kind, "the shard cannot be read until this is mended: {error}");
@@ -208,7 +209,7 @@ impl ShardWorker {
     }
 
     pub(super) fn trouble_reading(&mut self, told: String) {
-        if self.troubles.reading.as_ref() != Some(&told) {
+        if is_news(self.troubles.reading.as_deref(), &told) {
             tracing::warn!(shard = %self.setup.shard.id, "{told}");
         }
         self.troubles.reading = Some(told);

@@ -230,8 +230,18 @@ fn a_missing_bucket_is_an_outage_and_no_loss() {
     let mut scene = Scene::new("nobucket", 1);
     scene.put(50);
     let late = crate::support::fresh("late");
-    let mut keeper = scene.setting().max_age("1s").text("archive", "bucket", &late).start();
+    let (setting, http) = scene.setting().max_age("1s").text("archive", "bucket", &late).with_http();
+    let mut keeper = setting.start();
     keeper.wait_for_log(&late, LIMIT);
+    wait_for("further tries", LIMIT, || {
+        metric(&http, "kinesis_keeper_errors_total", &["s3"]).filter(|errors| *errors >= 4.0)
+    });
+    let log = keeper.log();
+    assert!(log.contains("(request id "), "{log}");
+    for told in ["the bucket does not answer as it should", "nothing is lost, it is tried again"] {
+        // Each answer has another request id; the same trouble is said once a minute at most.
+        assert!(log.matches(told).count() <= 1, "{log}");
+    }
     aws::create_bucket(&late);
     scene.bucket = late;
     scene.wait_all_archived(LIMIT);

@@ -152,6 +152,7 @@ pub struct HourTeller {
     publish_backoff: Backoff,
     publish_due: Duration,
     reminder: Reminder,
+    publish_reminder: Reminder,
 }
 
 impl HourTeller {
@@ -178,6 +179,7 @@ impl HourTeller {
             publish_backoff: Backoff::new(Pace::REMOTE),
             publish_due: Duration::ZERO,
             reminder: Reminder::default(),
+            publish_reminder: Reminder::default(),
             ports,
             settings,
             shared,

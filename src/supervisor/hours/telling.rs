@@ -105,13 +105,16 @@ impl HourTeller {
         match sent {
             Ok(()) => {
                 self.publish_backoff.reset();
+                self.publish_reminder.forget();
                 self.publish_due = now;
             }
             Err((service, kind, told)) => {
                 (self.ports.errors)(service, kind);
                 let wait = self.publish_backoff.next(&mut self.random);
                 self.publish_due = now + wait.max(Duration::from_millis(1));
-                tracing::warn!("{told}; the hour's notice waits in the outbox");
+                if self.publish_reminder.is_due(&told, now) {
+                    tracing::warn!("{told}; the hour's notice waits in the outbox");
+                }
             }
         }
         Some(self.publish_due)
