@@ -6,6 +6,12 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
+    /// There is no ledger at all, or none of the shard that was asked for.
+    LedgerMissing,
+    /// What says where a stream begins is not there, and its ledgers are.
+    StartMissing,
+    /// What says where a stream begins is not what its ledgers copied.
+    StartAltered,
     /// A ledger lacks an entry although later ones are there.
     EntryMissing,
     /// A ledger entry is not what the next one says that it was.
@@ -45,6 +51,9 @@ impl FaultKind {
     /// In a report, for people.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::LedgerMissing => "ledger missing",
+            Self::StartMissing => "start missing",
+            Self::StartAltered => "start altered",
             Self::EntryMissing => "entry missing",
             Self::EntryAltered => "entry altered",
             Self::EntryUnreadable => "entry unreadable",
@@ -68,7 +77,7 @@ impl FaultKind {
 pub struct Fault {
     /// What kind of thing.
     pub kind: FaultKind,
-    /// The key of the entry, object or manifest.
+    /// The key of the entry, object or manifest; of ledgers that are missing, what theirs would begin with.
     pub key: String,
     /// What is wrong with it, in plain words.
     pub reason: String,

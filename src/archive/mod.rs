@@ -19,6 +19,7 @@ pub mod report;
 #[cfg(test)]
 mod scribe;
 mod side;
+mod starts;
 mod strays;
 mod stretch;
 pub mod verify;

@@ -144,7 +144,14 @@ fn once(
             FaultKind::EntryMisplaced | FaultKind::LineageBroken => {
                 repairs.push(Repair::not(&fault.key, "what the entries should have said is not known"));
             }
-            FaultKind::HourMissing | FaultKind::HourAltered => {
+            FaultKind::LedgerMissing => repairs.push(Repair::not(
+                &fault.key,
+                "without a ledger nothing tells what was archived: restore its entries from the bucket's versions",
+            )),
+            FaultKind::HourMissing
+            | FaultKind::HourAltered
+            | FaultKind::StartMissing
+            | FaultKind::StartAltered => {
                 repairs.push(mender.manifest(&fault.key, report)?);
             }
             FaultKind::RecordMissing | FaultKind::RecordsDiffer => repairs.push(Repair::not(

@@ -165,6 +165,9 @@ impl Report {
         }
         let Tally { entries, objects, records, content_bytes, .. } = self.total;
         let verdict = match (self.faults.len(), self.interrupted) {
+            (0, false) if self.shards.is_empty() => {
+                "the stream has begun, and nothing is archived yet".to_owned()
+            }
             (0, false) => "the archive is whole".to_owned(),
             (0, true) => "interrupted; what was looked at is whole".to_owned(),
             (faults, _) => match self.repairs.as_ref().filter(|_| self.is_good()) {

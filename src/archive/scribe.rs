@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Renderer;
+use crate::ledger::start::{ConfiguredStart, settle_start};
 use crate::ledger::{Ledger, Predecessor};
 use crate::model::batch::{Compression, Content, Form, Format, SealReason};
 use crate::model::key::{Keys, Layout, Prefix};
@@ -52,6 +53,7 @@ impl<'a> Scribe<'a> {
     pub(super) fn new(shelf: &'a Arc<Shelf>, shard: &str, parents: &[&str], range: (u128, u128)) -> Self {
         let shard = ShardId::new(shard);
         let store: Arc<dyn ObjectStore> = Arc::clone(shelf) as Arc<dyn ObjectStore>;
+        settle_start(&*store, &keys(), &stream(), ConfiguredStart::TrimHorizon, &Stop::new()).unwrap();
         let ledger = Ledger::new(store, keys(), stream(), shard.clone(), "host".into());
         let mut scribe = Self {
             shelf,

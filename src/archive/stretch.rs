@@ -16,7 +16,7 @@ use super::report::Tally;
 use super::side;
 use crate::codec::void;
 use crate::model::key::Layout;
-use crate::model::ledger::{BatchBody, BeginBody, Body, EndBody, GapBody, GapCause};
+use crate::model::ledger::{BatchBody, Body, EndBody, Entry, GapBody, GapCause};
 use crate::model::sequence::Position;
 use crate::model::timestamp::Timestamp;
 use crate::ports::StoreError;
@@ -41,7 +41,7 @@ pub(super) struct Terms<'a> {
 pub(super) struct Walked {
     pub(super) faults: Vec<Fault>,
     pub(super) tally: Tally,
-    pub(super) begin: Option<(BeginBody, Timestamp)>,
+    pub(super) begin: Option<Entry>,
     pub(super) end: Option<(EndBody, Timestamp)>,
     pub(super) gaps: Vec<(String, GapBody)>,
     pub(super) holes: Vec<Hole>,
@@ -180,7 +180,7 @@ impl<'a> Walk<'a> {
         self.close_hole(read);
         let void = std::mem::take(&mut self.chain.void);
         match &read.entry.body {
-            Body::Begin(begin) => self.walked.begin = Some((begin.clone(), read.entry.written_at)),
+            Body::Begin(_) => self.walked.begin = Some(read.entry.clone()),
             Body::Batch(batch) => self.batch(serial, read, batch)?,
             Body::Gap(gap) => {
                 self.walked.tally.gaps += 1;

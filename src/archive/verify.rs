@@ -13,6 +13,7 @@ use super::fault::{Fault, FaultKind};
 use super::hours;
 use super::ledgers::LedgerAt;
 use super::report::{Broken, Report, ShardReport, Tally};
+use super::starts::{self, Copied};
 use super::strays::{Claimed, Claims};
 use super::stretch::{Terms, Walk, Walked};
 use super::{Archive, Selection};
@@ -187,6 +188,7 @@ struct Whole {
     claimed: HashMap<String, Claimed>,
     holes: BTreeMap<ShardId, Vec<Hole>>,
     lineage: lineage::Lineage,
+    copied: Vec<Copied>,
     facts: hours::Facts,
 }
 
@@ -203,6 +205,15 @@ impl Whole {
             return Ok(());
         }
         self.known(archive, ledgers, options, stop)?;
+        let question = starts::Question {
+            archive,
+            selection: &options.selection,
+            ledgers,
+            copied: &self.copied,
+            now: terms.now,
+            fresh: terms.on_its_way,
+        };
+        self.report.known.append(&mut starts::check(&question, &mut self.report.faults, stop)?);
         if options.selection == Selection::default() {
             self.report.faults.append(&mut lineage::faults(&self.lineage, terms.now, terms.on_its_way));
         }
@@ -270,7 +281,8 @@ impl Whole {
                 ));
             }
             shard.ended |= walked.end.is_some();
-            self.lineage.take(ledger, walked.begin, walked.end);
+            self.copied.extend(walked.begin.as_ref().and_then(|first| Copied::by(ledger, first)));
+            self.lineage.take(ledger, walked.begin.as_ref(), walked.end);
             self.holes.entry(ledger.shard.clone()).or_default().extend(walked.holes);
             self.claimed.extend(walked.claimed.into_iter().map(|(key, serial)| (key, (index, serial))));
             self.facts.take(ledger, walked.facts);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinesis_keeper::codec::BatchWriter;
+use kinesis_keeper::ledger::start::{ConfiguredStart, settle_start};
 use kinesis_keeper::ledger::{Ledger, Predecessor};
 use kinesis_keeper::model::batch::{Compression, Form, Format, SealReason};
 use kinesis_keeper::model::key::{Keys, Layout, Prefix};
@@ -51,6 +52,7 @@ fn archive() -> Arc<Shelf> {
 fn one_shard(shelf: &Arc<Shelf>, stream: &StreamIdentity, shard: &ShardId, range: (u128, u128)) {
     let keys = Keys::new(&Prefix::new("").unwrap(), STREAM);
     let store: Arc<dyn ObjectStore> = Arc::clone(shelf) as Arc<dyn ObjectStore>;
+    settle_start(&*store, &keys, stream, ConfiguredStart::TrimHorizon, &Stop::new()).unwrap();
     let ledger = Ledger::new(store, keys.clone(), stream.clone(), shard.clone(), "host".into());
     let begin = Body::Begin(BeginBody {
         parents: Vec::new(),

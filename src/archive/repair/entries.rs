@@ -1,4 +1,5 @@
-//! Ledger entries, and hour manifests, that are missing or altered: an earlier version that the next one vouches for.
+//! Ledger entries, hour manifests and streams' starts that are missing or altered: an earlier version that another
+//! object of the archive vouches for.
 //!
 //! What an entry said cannot be made up: its time and its host are in no other place.
 
@@ -50,11 +51,11 @@ impl Mender<'_> {
         Ok(repairs)
     }
 
-    /// The manifest of an hour, which the next one vouches for.
+    /// The manifest of an hour, which the next one vouches for; or a stream's start, which its ledgers copied.
     pub(super) fn manifest(&self, key: &str, report: &Report) -> Result<Repair, StoreError> {
         match report.known.iter().find(|(known, _)| known == key) {
             Some((_, sha256)) => self.entry_version(key, sha256),
-            None => Ok(Repair::not(key, "no later manifest vouches for what it said")),
+            None => Ok(Repair::not(key, "nothing that is left vouches for what it said")),
         }
     }
 

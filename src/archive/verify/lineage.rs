@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::archive::fault::{Fault, FaultKind};
 use crate::archive::ledgers::LedgerAt;
-use crate::model::ledger::{BeginBody, EndBody};
+use crate::model::ledger::{Body, EndBody, Entry};
 use crate::model::shard::{HashKeyRange, ShardId};
 use crate::model::timestamp::Timestamp;
 
@@ -28,18 +28,18 @@ impl Lineage {
     pub(super) fn take(
         &mut self,
         ledger: &LedgerAt,
-        begin: Option<(BeginBody, Timestamp)>,
+        first: Option<&Entry>,
         end: Option<(EndBody, Timestamp)>,
     ) {
         let stream = self.streams.entry(ledger.created).or_default();
         let member = stream.entry(ledger.shard.clone()).or_default();
         member.folder.clone_from(&ledger.folder);
-        if let Some((begin, at)) = begin {
+        if let Some(Entry { body: Body::Begin(begin), written_at, .. }) = first {
             let keys = (begin.starting_hash_key.parse(), begin.ending_hash_key.parse());
             if let (Ok(start), Ok(end)) = keys {
                 member.range = Some(HashKeyRange { start, end });
             }
-            member.begun = Some(at);
+            member.begun = Some(*written_at);
         }
         member.end = end.or(member.end.take());
     }

@@ -3,13 +3,14 @@ use std::sync::Arc;
 use super::*;
 use crate::archive::fault::FaultKind::*;
 use crate::archive::scribe::{HOUR, archive_of, good, keys, mixed, start, stream};
+use crate::model::key::serial_of;
 use crate::ports::ObjectStore;
 use crate::testing::{Shelf, Shelved};
 
 /// What the disk's checkpoints know: the newest entry of each ledger.
 fn known(shelf: &Shelf) -> Vec<KnownEntry> {
     let mut known: BTreeMap<String, KnownEntry> = BTreeMap::new();
-    for (key, object) in shelf.objects().iter().filter(|(key, _)| key.contains("_ledger/")) {
+    for (key, object) in shelf.objects().iter().filter(|(key, _)| serial_of(key).is_some()) {
         let entry: crate::model::ledger::Entry = serde_json::from_slice(&object.bytes).unwrap();
         let folder = key.rsplit_once('/').unwrap().0.to_owned();
         known.insert(
