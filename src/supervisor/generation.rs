@@ -384,6 +384,17 @@ impl<'a> Generation<'a> {
                 self.threads.stop_all(StopReason::Abandoned);
             }
         }
+        if reason == StopReason::StreamReplaced {
+            self.retire_all();
+        }
         self.gauges();
+    }
+
+    /// Shards that the next generation does not have would show their last numbers for good; it takes up the meters of
+    /// those that it has.
+    fn retire_all(&self) {
+        let old = self.view.old.iter().map(|old| ShardId::new(old.folder.as_str()));
+        let all = self.view.census.ids().cloned().chain(old);
+        all.for_each(|shard| self.services.meters.retire(&shard));
     }
 }

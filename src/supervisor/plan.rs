@@ -56,6 +56,11 @@ impl Census {
         self.listed = Some(listed);
     }
 
+    /// All that were ever seen.
+    pub fn ids(&self) -> impl Iterator<Item = &ShardId> {
+        self.listed.iter().flat_map(BTreeMap::keys).chain(self.absent.keys())
+    }
+
     /// Whether there was a complete listing yet.
     pub fn has_listing(&self) -> bool {
         self.listed.is_some()

@@ -11,7 +11,8 @@ use fakes::{Bench, Does, Seen};
 
 use super::*;
 use crate::error::{ErrorKind, Failure};
-use crate::model::shard::StreamStatus;
+use crate::model::metric::Gauge;
+use crate::model::shard::{ShardId, StreamStatus};
 use crate::ports::{Disk, StreamErrorKind};
 use crate::spool::{Identity, StateLock};
 
@@ -135,6 +136,24 @@ fn a_stream_made_again_gets_new_threads_and_the_old_ones_drain() {
     assert_eq!(identity.stream_created.as_seconds(), 2000);
     assert_eq!(bench.count("s-0@1000 opened"), 1);
     assert!(bench.disk.read(Path::new("spool/s-0@1000/1.json")).unwrap().is_some());
+}
+
+#[test]
+fn shards_that_a_stream_made_again_does_not_have_keep_no_gauges() {
+    let bench = Bench::new(2);
+    let used = || bench.meters.registry.snapshot().gauge(Gauge::RetentionUsed);
+    while_running(&bench, |_| {
+        bench.wait("s-1 opened Read");
+        bench.meters.registry.shard(&ShardId::new("s-1")).set(Gauge::RetentionUsed, 0.9);
+        assert_eq!(used(), Some(0.9));
+        bench.stream.make_again_without("s-1");
+        bench.wait_count("s-0 opened Read", 2);
+        assert_eq!(used(), None);
+        bench.meters.registry.shard(&ShardId::new("s-0")).set(Gauge::RetentionUsed, 0.1);
+        assert_eq!(used(), Some(0.1), "what goes on is shown");
+    })
+    .unwrap();
+    assert_eq!(bench.count("s-1 opened"), 1);
 }
 
 #[test]

@@ -57,6 +57,12 @@ impl FakeStream {
         self.state.lock().unwrap().created = 2000;
     }
 
+    pub fn make_again_without(&self, shard: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.created = 2000;
+        state.shards.retain(|listed| listed.id.as_str() != shard);
+    }
+
     pub fn looks(&self) -> usize {
         self.state.lock().unwrap().looks
     }
