@@ -11,6 +11,7 @@ use crate::aws::sns::SnsNotifier;
 use crate::config::{CheckpointStore as Checkpoints, Config, Consumer, Start};
 use crate::ledger::start::ConfiguredStart;
 use crate::metrics::Registry;
+use crate::model::batch::Level;
 use crate::model::rules::Rules;
 use crate::ports::{CheckpointStore, Clock, NoProbe, Notifier, Probe, Stream};
 use crate::shard::setup::Pacing;
@@ -119,6 +120,9 @@ pub(super) fn services(
         Checkpoints::Memory => Arc::new(MemoryCheckpoints::default()),
     };
     let cores = Arc::new(Machine::new(Arc::clone(&clock)));
+    if let Some(why) = auto_is_blind(config.archive.level, Machine::is_known()) {
+        tracing::warn!("{why}");
+    }
     Services {
         clock,
         cores,
@@ -133,6 +137,12 @@ pub(super) fn services(
     }
 }
 
+/// Why `level = "auto"` would be 6 for good, if it would.
+pub(super) fn auto_is_blind(level: Level, is_load_known: bool) -> Option<&'static str> {
+    let blind = level == Level::Auto && !is_load_known;
+    blind.then_some("/proc/stat cannot be read: with level = \"auto\" everything is compressed at 6, however busy the cores are")
+}
+
 /// A crash test's binary kills itself where the test says.
 #[cfg(any(test, feature = "testing"))]
 fn probe() -> Arc<dyn Probe> {
@@ -145,4 +155,16 @@ fn probe() -> Arc<dyn Probe> {
 #[cfg(not(any(test, feature = "testing")))]
 fn probe() -> Arc<dyn Probe> {
     Arc::new(NoProbe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_without_the_machines_load_is_told() {
+        assert!(auto_is_blind(Level::Auto, false).is_some_and(|why| why.contains("/proc/stat")));
+        assert_eq!(auto_is_blind(Level::Auto, true), None);
+        assert_eq!(auto_is_blind(Level::Fixed(1), false), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The real machine's cores, by what Linux tells of them.
 //!
-//! Owns how often it is asked, and what "in use" means. Where there is no /proc, nothing is known.
+//! Owns how often it is asked, and what "in use" means. Where there is no /proc/stat, nothing is known.
 
 use std::fs;
 use std::num::NonZero;
@@ -50,6 +50,11 @@ impl Machine {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let last = Last { at: clock.monotonic(), ticks: Ticks::now(), in_use: None };
         Self { clock, allowed: allowed(), last: Mutex::new(last) }
+    }
+
+    /// Whether the system tells how busy its cores are; a service may have to do without most of /proc.
+    pub fn is_known() -> bool {
+        Ticks::now().is_some()
     }
 }
 

@@ -94,6 +94,13 @@ fn the_units_time_to_stop_fits_the_drain() {
 }
 
 #[test]
+fn the_unit_shows_the_keeper_how_busy_the_cores_are() {
+    let unit = read("debian/kinesis-keeper@.service");
+    assert!(read("src/supervisor/machine.rs").contains("\"/proc/stat\""));
+    assert!(unit.lines().any(|line| line == "ProcSubset=all"), "`pid` hides /proc/stat");
+}
+
+#[test]
 fn operations_knows_every_error_of_the_log() {
     let page = read("docs/OPERATIONS.md").split_whitespace().collect::<Vec<_>>().join(" ");
     let mut wrong = Vec::new();

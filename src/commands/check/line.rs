@@ -44,7 +44,7 @@ impl Verdict {
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// What it is about: `aws`, `stream`, `bucket`, `notices`, `metrics`, `disk`.
+    /// What it is about: `aws`, `stream`, `bucket`, `notices`, `metrics`, `disk`, `machine`.
     pub about: &'static str,
     /// What was tried.
     pub what: &'static str,

@@ -1,4 +1,4 @@
-//! This machine: the state directory and the addresses that the configuration names.
+//! This machine: the state directory, the addresses that the configuration names, and whether its load is known.
 //!
 //! Nothing is made or locked; whether the directory may be written to is the system's word.
 
@@ -12,15 +12,20 @@ use tokio::runtime::Runtime;
 
 use super::line::{Lines, Verdict};
 use crate::commands::status::is_of;
+use crate::commands::wiring::auto_is_blind;
 use crate::config::{Config, HostPort};
 use crate::metrics::ask::{NoStatus, ask};
 use crate::spool::{Holder, Identity, LocalDisk, Look, holder};
+use crate::supervisor::Machine;
 
 const ABOUT: &str = "disk";
 
 /// Looks at the directory and the addresses.
 pub(super) fn check(config: &Config, runtime: &Runtime, lines: &mut Lines) {
     directory(config, lines);
+    if let Some(why) = auto_is_blind(config.archive.level, Machine::is_known()) {
+        lines.say("machine", "archive.level", Verdict::Warning, why);
+    }
     if let Some(place) = &config.metrics.http {
         http(config, place, runtime, lines);
     }
