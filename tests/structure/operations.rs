@@ -50,6 +50,16 @@ fn dashboards_and_alerts_name_numbers_that_exist() {
 }
 
 #[test]
+fn alerts_send_to_what_the_page_says() {
+    let (page, alerts) = (read("docs/OPERATIONS.md"), read("deploy/prometheus/alerts.yml"));
+    let descriptions = alerts.lines().filter_map(|line| line.trim().strip_prefix("description: "));
+    let named: Vec<&str> = descriptions.filter_map(|told| told.split('"').nth(1)).collect();
+    assert_eq!(named.len(), alerts.matches("- alert: ").count(), "{named:?}");
+    let wrong = named.into_iter().filter(|name| !page.contains(name)).map(str::to_owned);
+    assert_none("what alerts refer to and docs/OPERATIONS.md does not have", &wrong.collect::<Vec<_>>());
+}
+
+#[test]
 fn alarms_name_numbers_that_exist() {
     let template = read("deploy/aws/template.yaml");
     let named: Vec<&str> =
