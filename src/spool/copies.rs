@@ -51,7 +51,8 @@ fn sidecar_of(copy: &Path) -> PathBuf {
 /// A copy with its sidecar; the oldest is the greatest in no heap: see [`Oldest`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Copy {
-    modified: Timestamp,
+    /// When its sidecar was written: when it was archived.
+    kept_since: Timestamp,
     path: PathBuf,
     bytes: u64,
 }
@@ -70,7 +71,7 @@ impl Oldest {
     }
 }
 
-/// Removes copies older than `keep.age`, then the oldest beyond `keep.bytes`, and empty folders.
+/// Removes copies that were archived longer ago than `keep.age`, then the oldest beyond `keep.bytes`, and empty folders.
 /// Ends early when stopped.
 pub fn prune(disk: &dyn Disk, now: Timestamp, keep: Keep, stop: &Stop) -> io::Result<Pruned> {
     let mut oldest = Oldest::default();
@@ -88,7 +89,7 @@ pub fn prune(disk: &dyn Disk, now: Timestamp, keep: Keep, stop: &Stop) -> io::Re
         }
     }
     for copy in oldest.0.into_sorted_vec() {
-        let too_old = now.since(copy.modified) > keep.age || keep.age.is_zero();
+        let too_old = now.since(copy.kept_since) > keep.age || keep.age.is_zero();
         if stop.reason().is_some() || !(too_old || pruned.left > keep.bytes) {
             break;
         }
@@ -120,8 +121,11 @@ fn copies_in(disk: &dyn Disk, folder: &Path, folders: &mut Vec<PathBuf>) -> io::
         if !is_sidecar {
             let sidecar = format!("{}.json", file.name);
             let beside = files.binary_search_by(|other| other.name.as_str().cmp(&sidecar)).ok();
-            let bytes = file.len + beside.and_then(|at| files.get(at)).map_or(0, |sidecar| sidecar.len);
-            copies.push(Copy { modified: file.modified, path, bytes });
+            let beside = beside.and_then(|at| files.get(at));
+            let bytes = file.len + beside.map_or(0, |sidecar| sidecar.len);
+            // The copy is another name of the spool file, and as old as its seal.
+            let kept_since = beside.map_or(file.modified, |sidecar| sidecar.modified);
+            copies.push(Copy { kept_since, path, bytes });
         }
     }
     Ok(copies)
@@ -144,13 +148,20 @@ mod tests {
         for hour in hours {
             let spooled = PathBuf::from(format!("spool/s/{hour}.ndjson.gz"));
             disk.write(&spooled, &[&[b'x'; 90]]).unwrap();
-            let file = File::options().write(true).open(disk.full_path(&spooled)).unwrap();
-            file.set_modified(UNIX_EPOCH + HOUR * u32::try_from(*hour).unwrap()).unwrap();
             let key = format!("p/dt=1970-01-01/hour={hour:02}/s-{hour}.ndjson.gz");
             put_copy(&disk, &key, &spooled, &[b'y'; 10]).unwrap();
             disk.remove(&spooled).unwrap();
+            let copy = Path::new(ROOT).join(key);
+            // Sealed when the epoch began, and archived when all that lay before it was.
+            set_modified(&disk, &copy, 0);
+            set_modified(&disk, &sidecar_of(&copy), u32::try_from(*hour).unwrap());
         }
         (folder, disk)
+    }
+
+    fn set_modified(disk: &LocalDisk, path: &Path, hour: u32) {
+        let file = File::options().write(true).open(disk.full_path(path)).unwrap();
+        file.set_modified(UNIX_EPOCH + HOUR * hour).unwrap();
     }
 
     fn left(disk: &LocalDisk) -> Vec<String> {
@@ -180,6 +191,26 @@ mod tests {
         assert_eq!(pass(&disk, 6, Duration::ZERO, ALL), Pruned { removed: 2, left: 0 });
         assert!(disk.list(Path::new(ROOT)).unwrap().is_empty());
         assert_eq!(pass(&disk, 6, HOUR, 0), Pruned::default());
+    }
+
+    #[test]
+    fn a_drained_backlog_is_kept_from_archiving_on_however_old_its_seals_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path());
+        let spooled = Path::new("spool/s/1.ndjson.gz");
+        disk.write(spooled, &[b"sealed long ago"]).unwrap();
+        set_modified(&disk, spooled, 0);
+        put_copy(&disk, "p/s-1.ndjson.gz", spooled, b"{}").unwrap();
+        let keep = Keep { age: HOUR * 24, bytes: ALL };
+        let copies = disk.list(&Path::new(ROOT).join("p")).unwrap();
+        let now = copies[1].modified;
+        assert_eq!(
+            (copies[0].modified, copies[1].name.as_str()),
+            (Timestamp::from_seconds(0), "s-1.ndjson.gz.json")
+        );
+        assert_eq!(prune(&disk, now + HOUR * 24, keep, &Stop::new()).unwrap().removed, 0);
+        let later = now + HOUR * 24 + Duration::from_secs(1);
+        assert_eq!(prune(&disk, later, keep, &Stop::new()).unwrap().removed, 1);
     }
 
     #[test]
