@@ -2,10 +2,11 @@
 //!
 //! Owns how records are written. Which ones, and in which order, is `archive::read`'s.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::opened::Opened;
 use super::range::Range;
@@ -75,9 +76,10 @@ pub fn run(args: &ReadArgs) -> Result<(), Failure> {
         (true, ..) => Form::Payload(b"\n"),
     };
     let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-    let mut writer = Writer { out, form };
+    let mut writer = Writer { out, form, bar: progress() };
     let read = opened.archive.read(&query, &mut writer, &opened.stop);
     let read = read.and_then(|()| writer.out.flush().map_err(ReadFailure::Taker));
+    writer.bar.finish_and_clear();
     match read {
         Ok(()) => Ok(()),
         Err(ReadFailure::Taker(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -85,13 +87,27 @@ pub fn run(args: &ReadArgs) -> Result<(), Failure> {
     }
 }
 
+/// How much was read, on standard error if that is a terminal and the records do not go to one as well.
+fn progress() -> ProgressBar {
+    if io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{elapsed:>4} {binary_bytes} of lines, {binary_bytes_per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 struct Writer<W: Write> {
     out: W,
     form: Form,
+    bar: ProgressBar,
 }
 
 impl<W: Write> Taker for Writer<W> {
     fn lines(&mut self, mut lines: &[u8]) -> io::Result<()> {
+        self.bar.inc(lines.len() as u64);
         if self.form == Form::Line {
             return self.out.write_all(lines);
         }
@@ -115,7 +131,7 @@ impl<W: Write> Taker for Writer<W> {
     }
 
     fn remark(&mut self, remark: Remark) {
-        tell(&remark);
+        self.bar.suspend(|| tell(&remark));
     }
 }
 
@@ -142,7 +158,7 @@ mod tests {
     use super::*;
 
     fn written(form: Form) -> Vec<u8> {
-        let mut writer = Writer { out: Vec::new(), form };
+        let mut writer = Writer { out: Vec::new(), form, bar: ProgressBar::hidden() };
         let time = "\"approximate_arrival_timestamp\":\"2026-11-22T05:00:00.000Z\"";
         let lines = format!(
             "{{\"sequence_number\":\"1\",{time},\"data\":\"a\\nb\"}}\n{{\"sequence_number\":\"2\",{time},\"data_base64\":\"/w==\"}}\n"

@@ -72,13 +72,15 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let mut report =
         verify(&opened.archive, &options, |entries| bar.set_length(entries), &progress, &opened.stop)
             .map_err(|error| Failure::failed(format!("the archive could not be read to its end: {error}")))?;
-    bar.finish_and_clear();
     if let Some(aws) = opened.aws.as_ref().filter(|_| args.against_stream && !report.interrupted) {
+        now_does(&bar, "reading the stream");
         against_stream(&opened, aws, &options, &mut report)?;
     }
     if let Some(aws) = opened.aws.as_ref().filter(|_| args.repair && !report.interrupted) {
+        now_does(&bar, "repairing");
         mend(&opened, aws, &options, &mut report)?;
     }
+    bar.finish_and_clear();
     tell(&report, args.json)?;
     if report.is_good() {
         return Ok(());
@@ -89,6 +91,15 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     } else {
         format!("{} in {place}; see the report", so_many_faults(report.faults.len()))
     }))
+}
+
+/// In place of the bar, what cannot be counted beforehand and may take hours, and that it goes on.
+fn now_does(bar: &ProgressBar, what: &'static str) {
+    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(std::time::Duration::from_secs(1));
 }
 
 /// Holds the archive against the stream; what is found joins the report.
