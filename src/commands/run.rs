@@ -3,15 +3,17 @@
 //! Owns what is started around the supervisor and the order in which it ends, and the reload. What the
 //! service manager is told of it is in `service`.
 
+use std::mem;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::service::Service;
+use super::status::is_of;
 use super::wiring::{aws_settings, options, services};
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::Clients;
@@ -22,7 +24,7 @@ use crate::logging;
 use crate::metrics::pusher::EVERY;
 use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
 use crate::ports::{Clock, MetricSink};
-use crate::spool::StateLock;
+use crate::spool::{Identity, LocalDisk, StateLock};
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::signals::{Asked, SignalWatch, watch};
 use crate::supervisor::{Control, End, Supervisor, SystemClock};
@@ -78,21 +80,36 @@ fn keep_until_stopped(
     control: &Control,
     reload: &Reload,
 ) -> Result<(), Failure> {
-    let mut prepared = Prepared::new(config, handle)?;
-    reload.allow(handle);
+    let mut current = Prepared::new(config, handle)?;
+    reload.allow(handle, control);
+    // What was kept before the last reload, and can be kept again.
+    let mut before: Option<Prepared> = None;
     loop {
-        match keep(&prepared, handle, control, &reload.service)? {
-            End::Stopped => return Ok(()),
-            End::Reload => {
-                if let Some(new) = reload.take() {
-                    prepared = new;
-                }
-                if let Err(failure) = logging::start(&prepared.config.log) {
-                    tracing::error!(%failure, "the log stays as it is");
-                }
-                tracing::info!("starting anew with the file as it is now");
+        if let Some(new) = reload.take(control) {
+            log_as(&new.config);
+            tracing::info!("starting anew with the file as it is now");
+            before = Some(mem::replace(&mut current, new));
+        }
+        match keep(&current, handle, control, &reload.service) {
+            Ok(End::Stopped) => return Ok(()),
+            Ok(End::Reload) => {}
+            Err(failure) => {
+                // A port that is taken, a state directory that is another's, a prefix that holds another
+                // stream: only who tries finds out, and by then the old run has ended.
+                let Some(old) = before.take() else { return Err(failure) };
+                current = old;
+                log_as(&current.config);
+                let file = reload.path.display();
+                tracing::error!(%file, problem = %failure, "the new settings cannot be kept; starting again with the old ones");
+                reload.service.refused();
             }
         }
+    }
+}
+
+fn log_as(config: &Config) {
+    if let Err(failure) = logging::start(&config.log) {
+        tracing::error!(%failure, "the log stays as it is");
     }
 }
 
@@ -101,15 +118,26 @@ fn keep_until_stopped(
 struct Reload {
     path: PathBuf,
     service: Service,
-    handle: Arc<OnceLock<Handle>>,
-    next: Arc<Mutex<Option<Prepared>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Set once the file was read for the first time.
+    handle: Option<Handle>,
+    /// Asked before that.
+    early: bool,
+    next: Option<Prepared>,
 }
 
 impl Reload {
+    fn new(path: &Path, service: &Service) -> Self {
+        Self { path: path.to_owned(), service: service.clone(), state: Arc::default() }
+    }
+
     /// Translates signals from now on.
     fn watch(path: &Path, control: &Control, service: &Service) -> Result<(Self, SignalWatch), Failure> {
-        let (path, service) = (path.to_owned(), service.clone());
-        let reload = Self { path, service, handle: Arc::default(), next: Arc::default() };
+        let reload = Self::new(path, service);
         let (own, control) = (reload.clone(), control.clone());
         let watch = watch(move |asked| match asked {
             Asked::Stop => {
@@ -123,21 +151,36 @@ impl Reload {
         Ok((reload, watch))
     }
 
-    /// The file was read once: from now on it can be read again.
-    fn allow(&self, handle: &Handle) {
-        let _ = self.handle.set(handle.clone());
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file was read once: from now on it can be read again, and is if that was asked meanwhile. It
+    /// may have changed after it was read.
+    fn allow(&self, handle: &Handle, control: &Control) {
+        let early = {
+            let mut state = self.state();
+            state.handle = Some(handle.clone());
+            mem::take(&mut state.early)
+        };
+        if early {
+            self.try_file(control);
+        }
     }
 
     /// Checks the file before anything is stopped for it.
     fn try_file(&self, control: &Control) {
-        // Before that it is about to be read anyway.
-        let Some(handle) = self.handle.get() else { return };
-        let checked = Config::load(&self.path).map_err(Failure::from);
-        match checked.and_then(|config| Prepared::new(config, handle)) {
+        // Held while the file is read, so that what was read last is what is taken.
+        let mut state = self.state();
+        let Some(handle) = &state.handle else {
+            state.early = true;
+            return;
+        };
+        match self.check(handle) {
             Ok(prepared) => {
                 tracing::info!(file = %self.path.display(), "asked to read the file again; stopping first");
                 self.service.reloading();
-                *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
+                state.next = Some(prepared);
                 control.reload();
             }
             Err(failure) => {
@@ -148,8 +191,39 @@ impl Reload {
         }
     }
 
-    fn take(&self) -> Option<Prepared> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn check(&self, handle: &Handle) -> Result<Prepared, Failure> {
+        let config = Config::load(&self.path)?;
+        refuse_others_state(&config)?;
+        Prepared::new(config, handle)
+    }
+
+    /// What is to be kept next, if that was asked. The request is over with it, at once: whoever asks
+    /// from now on asks the run that begins.
+    fn take(&self, control: &Control) -> Option<Prepared> {
+        let mut state = self.state();
+        control.anew();
+        let next = state.next.take()?;
+        self.service.taken();
+        Some(next)
+    }
+}
+
+/// Refuses a state directory that is known to be another stream's, bucket's or prefix's, so that nothing is
+/// stopped for it. What cannot be read now is found out at the start.
+fn refuse_others_state(config: &Config) -> Result<(), Failure> {
+    let disk = LocalDisk::new(config.disk.state_dir.clone());
+    match Identity::read(&disk) {
+        Ok(Some(known)) if !is_of(config, &known) => Err(Failure::failed(format!(
+            "the state directory holds the state of {} in s3://{}/{}, not of {} in s3://{}/{}\n\
+             set disk.state_dir to a directory of its own for each stream, bucket and prefix",
+            known.stream_arn,
+            known.bucket,
+            known.prefix,
+            config.stream.name,
+            config.archive.bucket,
+            config.archive.prefix.as_str()
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -235,3 +309,6 @@ fn address(place: &HostPort) -> Result<SocketAddr, Failure> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,12 @@ impl Service {
         self.with(Telling::reloading);
     }
 
-    /// The file was read again and is refused; the old one goes on.
+    /// All starts with a file that was read again: none is refused any more.
+    pub(super) fn taken(&self) {
+        self.with(|telling| telling.refused = false);
+    }
+
+    /// The file was read again and is refused, or could not be kept; the old one goes on.
     pub(super) fn refused(&self) {
         self.with(Telling::refused);
     }
@@ -176,7 +181,6 @@ impl Telling {
 
     fn follow(&mut self, registry: Registry) {
         self.registry = Some(registry);
-        self.refused = false;
         if self.phase == Phase::Reloading {
             self.phase = Phase::Starting;
         }
@@ -189,6 +193,8 @@ impl Telling {
             self.phase = Phase::Reloading;
             let now = clock_gettime(ClockId::Monotonic);
             let usec = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+            // That line takes the place of what was said before, which is news again then.
+            self.status.clear();
             self.say(&format!("RELOADING=1\nMONOTONIC_USEC={usec}\nSTATUS=reading the file again\n"));
         }
     }

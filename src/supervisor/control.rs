@@ -68,14 +68,19 @@ impl Control {
         self.state().end
     }
 
-    /// A run begins: a reload has been carried out, a stop stays a stop.
-    pub(super) fn begin(&self) -> Stop {
+    /// A reload is being carried out: what is asked from now on is asked of the next run. A stop stays a
+    /// stop. To be called before the new settings are taken, or whatever comes in between would be lost.
+    pub fn anew(&self) {
         let mut state = self.state();
         if state.end == Some(End::Reload) {
             state.end = None;
             state.stop = Stop::new();
         }
-        state.stop.clone()
+    }
+
+    /// Ends the run that begins, also if that was asked before it began.
+    pub(super) fn token(&self) -> Stop {
+        self.state().stop.clone()
     }
 
     pub(super) fn seal_requests(&self) -> u64 {
@@ -88,16 +93,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reload_is_over_when_the_next_run_begins_and_a_stop_is_not() {
+    fn a_reload_is_over_when_it_is_carried_out_and_a_stop_is_not() {
         let control = Control::new();
-        let first = control.begin();
+        let first = control.token();
         control.reload();
         assert_eq!((first.reason(), control.requested()), (Some(StopReason::Requested), Some(End::Reload)));
-        let second = control.begin();
-        assert_eq!((second.reason(), control.requested()), (None, None));
+        control.anew();
+        assert_eq!((control.token().reason(), control.requested()), (None, None));
+        control.reload();
+        assert!(control.token().reason().is_some(), "asked before the next run began");
+        control.anew();
         control.stop();
         control.reload();
+        control.anew();
         assert_eq!(control.requested(), Some(End::Stopped));
-        assert!(control.begin().reason().is_some());
+        assert!(control.token().reason().is_some());
     }
 }

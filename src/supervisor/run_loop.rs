@@ -37,7 +37,7 @@ impl Supervisor {
     /// Keeps the stream until `control` asks it to end, or something only the operator can mend
     /// forbids to go on. All threads are joined then.
     pub fn run(&self, control: &Control) -> Result<End, Failure> {
-        let stop = control.begin();
+        let stop = control.token();
         let Services { disk, meters, .. } = &self.services;
         let _lock = StateLock::acquire(disk.root())?;
         let left_over = disk.remove_temporaries().map_err(|error| Failure::failed(error.to_string()))?;

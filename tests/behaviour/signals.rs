@@ -1,10 +1,13 @@
 //! SIGHUP: all is sealed and put, the file is read again, and all starts anew; a bad file is refused.
 
+use std::collections::HashMap;
 use std::fs;
+use std::net::TcpListener;
 
 use rustix::process::Signal;
 
 use super::exactly_once::wait_read;
+use crate::support::aws;
 use crate::support::keeper::LIMIT;
 use crate::support::scene::Scene;
 
@@ -43,6 +46,49 @@ fn sighup_with_a_broken_file_goes_on_with_the_old_settings() {
     assert!(keeper.is_running());
     keeper.stop();
     assert_eq!(scene.check().reasons(), ["records"; 4]);
+}
+
+#[test]
+fn sighup_with_settings_that_cannot_be_kept_goes_on_with_the_old_ones() {
+    let mut scene = Scene::new("cannot", 1);
+    let (setting, _) = scene.setting().max_records(50).with_http();
+    let mut keeper = setting.start();
+    scene.put(50);
+    scene.wait_all_archived(LIMIT);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let foreign = format!(
+        r#"{{"version":1,"stream":"{0}","stream_arn":"arn:other","stream_created":"1970-01-01T00:00:05Z","begin":"trim_horizon"}}"#,
+        scene.stream
+    );
+    let key = format!("foreign/{}/_ledger/stream-5.json", scene.stream);
+    aws::overwrite(&scene.bucket, &key, foreign.into_bytes(), HashMap::new());
+    let folder = setting.folder.path();
+    let (no_folder, new_folder) = (setting.file().join("state"), folder.join("new"));
+    let whole = fs::read_to_string(setting.file()).unwrap();
+    let state = format!("state_dir = \"{}\"", setting.state().display());
+    let http = whole.lines().find(|line| line.starts_with("http = ")).unwrap();
+    let bucket = format!("bucket = \"{}\"", scene.bucket);
+    let at = |place: &std::path::Path| format!("state_dir = \"{}\"", place.display());
+    let elsewhere = whole.replace(&state, &at(&new_folder));
+    for (file, said) in [
+        (whole.replace(http, &format!("http = \"{taken}\"")), "cannot serve metrics on"),
+        (whole.replace(&bucket, "bucket = \"another\""), "holds the state of"),
+        (whole.replace(&state, &at(&no_folder)), "cannot be used"),
+        (elsewhere.replace(&bucket, &format!("{bucket}\nprefix = \"foreign/\"")), "holds the archive of"),
+    ] {
+        assert_ne!(file, whole, "{said}");
+        fs::write(setting.file(), file).unwrap();
+        keeper.signal(Signal::HUP);
+        keeper.wait_for_log(said, LIMIT);
+        scene.put(50);
+        scene.wait_all_archived(LIMIT);
+    }
+    let log = keeper.log();
+    assert_eq!(log.matches("the new file is refused; the old one goes on").count(), 1, "{log}");
+    assert_eq!(log.matches("the new settings cannot be kept").count(), 3, "{log}");
+    keeper.stop();
+    assert_eq!(scene.check().reasons(), ["records"; 5]);
 }
 
 #[test]

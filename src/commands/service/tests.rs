@@ -115,6 +115,28 @@ fn a_status_is_one_line_and_tells_the_first_trouble() {
 }
 
 #[test]
+fn a_refused_file_is_told_until_another_is_taken() {
+    let mut stage = stage();
+    // Refused before the first run began.
+    stage.telling.refused();
+    stage.registry.stream_state(None);
+    stage.telling.follow(stage.registry.clone());
+    let told = "STATUS=the changed file was refused, see the log; archiving clickstream\n";
+    assert_eq!(stage.heard(), format!("READY=1\n{told}WATCHDOG=1\n"));
+    // A good one was taken and could not be kept.
+    stage.telling.reloading();
+    stage.telling.refused();
+    stage.heard();
+    stage.telling.follow(stage.registry.clone());
+    assert_eq!(stage.heard(), format!("READY=1\n{told}"), "the manager waits for the end of the reload");
+    let service = Service { telling: Some(Arc::new(Mutex::new(stage.telling))) };
+    service.taken();
+    service.follow(&stage.registry);
+    let heard: String = stage.heard.try_iter().collect();
+    assert_eq!(heard, "STATUS=archiving clickstream\n");
+}
+
+#[test]
 fn only_a_watchdog_of_this_process_is_fed() {
     assert_eq!(feed_every(None, None, 7), None);
     assert_eq!(feed_every(Some("3000000"), None, 7), Some(SECOND));
