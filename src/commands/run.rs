@@ -24,7 +24,7 @@ use crate::logging;
 use crate::metrics::pusher::EVERY;
 use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
 use crate::ports::{Clock, MetricSink};
-use crate::spool::{Identity, LocalDisk, StateLock};
+use crate::spool::{Identity, LocalDisk, StateLock, Unlocked};
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::signals::{Asked, SignalWatch, watch};
 use crate::supervisor::{Control, End, Supervisor, SystemClock};
@@ -242,7 +242,9 @@ fn keep(prepared: &Prepared, handle: &Handle, control: &Control, service: &Servi
     registry.set_archive(&config.archive.bucket, config.archive.prefix.as_str());
     let blocking = Blocking::new(handle.clone());
     // Whose state is in use by another process is to hear of that, not of the other's metrics port.
-    drop(StateLock::acquire(&config.disk.state_dir)?);
+    if let Err(Unlocked::Refused(failure)) = StateLock::acquire(&config.disk.state_dir) {
+        return Err(failure);
+    }
     let publishing = Publishing::start(prepared, &registry, &blocking, &clock, handle)?;
     service.follow(&registry);
     let services = services(config, clients, &blocking, clock, &registry);

@@ -18,7 +18,7 @@ pub use checkpoints::{DiskCheckpoints, MemoryCheckpoints};
 pub use disk::LocalDisk;
 pub use holder::{Holder, holder};
 pub use identity::{Identity, OldFolder, Settled};
-pub use lock::StateLock;
+pub use lock::{StateLock, Unlocked};
 pub use look::Look;
 pub use outbox::Outbox;
 pub use set_aside::set_aside;

@@ -1,6 +1,7 @@
 //! From an empty hand to a stream that is kept: the lock, the stream, its identity; then one
 //! generation after the other, a new one whenever the stream was deleted and made again.
 
+use std::io;
 use std::time::Duration;
 
 use super::control::{Control, End};
@@ -13,7 +14,7 @@ use crate::model::shard::{StreamDescription, StreamIdentity, StreamStatus};
 use crate::ports::{StreamError, StreamErrorKind};
 use crate::retry::{Backoff, Pace};
 use crate::spool::identity::{Unsettled, settle};
-use crate::spool::{Identity, Settled, StateLock};
+use crate::spool::{Identity, Settled, StateLock, Unlocked};
 use crate::stop::Stop;
 
 /// A stream that is not there is looked for this often: it may be made at any moment.
@@ -39,12 +40,14 @@ impl Supervisor {
     pub fn run(&self, control: &Control) -> Result<End, Failure> {
         let stop = control.token();
         let Services { disk, meters, .. } = &self.services;
-        let _lock = StateLock::acquire(disk.root())?;
+        let mut random = fastrand::Rng::with_seed(self.options.seed);
+        let Some(_lock) = self.lock(&stop, &mut random)? else {
+            return Ok(control.requested().unwrap_or(End::Stopped));
+        };
         let left_over = disk.remove_temporaries().map_err(|error| Failure::failed(error.to_string()))?;
         if left_over > 0 {
             tracing::info!(files = left_over, "removed what interrupted writes had left behind");
         }
-        let mut random = fastrand::Rng::with_seed(self.options.seed);
         meters.stream_state(Some("waiting for stream".to_owned()));
         while let Some(of) = self.find_stream(&stop, &mut random) {
             let Some(settled) = self.settle(&of.stream, &stop, &mut random)? else { break };
@@ -57,6 +60,28 @@ impl Supervisor {
             }
         }
         Ok(control.requested().unwrap_or(End::Stopped))
+    }
+
+    /// Takes the state directory, however long there is no room for it; `None` when stopped.
+    fn lock(&self, stop: &Stop, random: &mut fastrand::Rng) -> Result<Option<StateLock>, Failure> {
+        let mut backoff = Backoff::new(Pace::REMOTE);
+        loop {
+            let seen = stop.seen();
+            match StateLock::acquire(self.services.disk.root()) {
+                Ok(lock) => return Ok(Some(lock)),
+                Err(Unlocked::Refused(failure)) => return Err(failure),
+                Err(Unlocked::Full(error)) => self.no_writes(&error),
+            }
+            if stop.reason().is_some() {
+                return Ok(None);
+            }
+            stop.wait(seen, backoff.next(random));
+        }
+    }
+
+    fn no_writes(&self, error: &io::Error) {
+        self.services.meters.error(Service::Disk, "write");
+        tracing::error!(%error, "the state directory does not take writes; trying again");
     }
 
     /// Waits for the stream to be there. If it does not answer and this disk knows it, what is
@@ -126,10 +151,7 @@ impl Supervisor {
             match settle(&*self.services.disk, wanted.clone()) {
                 Ok(settled) => return Ok(Some(settled)),
                 Err(Unsettled::Refused(failure)) => return Err(failure),
-                Err(Unsettled::Disk(error)) => {
-                    self.services.meters.error(Service::Disk, "write");
-                    tracing::error!(%error, "the state directory does not take writes; trying again");
-                }
+                Err(Unsettled::Disk(error)) => self.no_writes(&error),
             }
             if stop.reason().is_some() {
                 return Ok(None);

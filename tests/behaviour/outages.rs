@@ -111,6 +111,20 @@ fn while_the_disk_takes_no_write_reading_pauses_and_goes_on_by_itself() {
 }
 
 #[test]
+fn a_first_start_without_room_on_the_disk_waits_and_goes_on_by_itself() {
+    let mut scene = Scene::new("noroom", 1);
+    scene.put(100);
+    let setting = scene.setting().max_age("1s");
+    let mut keeper = setting.start_without_room();
+    keeper.wait_for_log("the lock file does not say who has the state directory", LIMIT);
+    keeper.wait_for_log("the state directory does not take writes; trying again", LIMIT);
+    keeper.limit_files(None);
+    scene.wait_all_archived(LIMIT);
+    keeper.stop();
+    scene.check();
+}
+
+#[test]
 fn a_put_that_was_applied_and_reported_as_failed_does_not_double() {
     let mut scene = Scene::new("applied", 2);
     scene.put(300);

@@ -137,6 +137,14 @@ impl Setting {
         self.spawn(shell, &[])
     }
 
+    /// As [`Self::start_with_writes_that_fail`]; all of them do from the beginning, until [`Keeper::limit_files`] lets them.
+    pub fn start_without_room(&self) -> Keeper {
+        let mut shell = Command::new("sh");
+        let script = "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"";
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_kinesis-keeper")]);
+        self.spawn(shell, &[])
+    }
+
     /// As [`Self::start`]; the process trusts the certificate in this file, and no other.
     pub fn start_trusting(&self, certificate: &Path) -> Keeper {
         self.start_with(&[("SSL_CERT_FILE", certificate.to_str().unwrap())])
