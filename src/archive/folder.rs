@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::model::expiry::Expiry;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Attributes, Body, Clock, Head, ObjectStore, Put, StoreError, StoreErrorKind};
 use crate::stop::Stop;
@@ -126,8 +126,8 @@ impl ObjectStore for Folder {
         Ok(folders)
     }
 
-    fn shortest_expiry(&self, _: &str, _: &Stop) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
+    fn expiry(&self, _: &Stop) -> Result<Expiry, StoreError> {
+        Ok(Expiry::default())
     }
 
     fn service_time(&self, _: &Stop) -> Result<Timestamp, StoreError> {

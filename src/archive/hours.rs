@@ -16,6 +16,7 @@ use rows::{Row, read_rows};
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
+use crate::model::expiry::Expiry;
 use crate::model::hour::{HourEntry, HourManifest, HourObject, HourShard, HourTotals, HoursStart, to_bytes};
 use crate::model::key::Layout;
 use crate::model::ledger::FORMAT_VERSION;
@@ -31,8 +32,10 @@ pub(super) struct Question<'a> {
     /// The keys of all manifests that a listing found.
     pub(super) manifests: Vec<String>,
     pub(super) selection: &'a Selection,
-    /// Hours that ended before this may have expired.
-    pub(super) expired_before: Option<Hour>,
+    /// What the bucket deletes by itself.
+    pub(super) expiry: &'a Expiry,
+    /// The service's time when the run began.
+    pub(super) now: Timestamp,
 }
 
 /// A key, and the hash of what must lie there: what a repair goes by.

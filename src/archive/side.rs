@@ -25,8 +25,7 @@ pub(super) fn prove(
         return fault(FaultKind::ObjectUnknown, format!("it is not the side object of {}", batch.key));
     }
     let Some(head) = terms.archive.store.head(&side.key, terms.stop)? else {
-        let age = terms.now.since(read.entry.written_at);
-        if terms.expiry.is_some_and(|expiry| age >= expiry) {
+        if terms.expiry.has_taken(&side.key, read.entry.written_at, terms.now) {
             return Ok((None, Vec::new()));
         }
         let told = format!("entry {} claims it, with {} records", read.entry.serial, side.records);

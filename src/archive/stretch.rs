@@ -15,6 +15,7 @@ use super::object::{Examined, against_entry, against_metadata, examine};
 use super::report::Tally;
 use super::side;
 use crate::codec::void;
+use crate::model::expiry::Expiry;
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, Body, EndBody, Entry, GapBody, GapCause};
 use crate::model::sequence::Position;
@@ -28,8 +29,8 @@ pub(super) struct Terms<'a> {
     pub(super) stop: &'a Stop,
     /// The service's time when the run began.
     pub(super) now: Timestamp,
-    /// After this the bucket deletes objects.
-    pub(super) expiry: Option<Duration>,
+    /// What the bucket deletes by itself.
+    pub(super) expiry: Expiry,
     /// So long an object may be on its way after its entry.
     pub(super) on_its_way: Duration,
     /// Called after each entry with what it added.
@@ -371,11 +372,11 @@ impl<'a> Walk<'a> {
     }
 
     fn missing(&mut self, read: &ReadEntry, batch: &BatchBody) {
-        let age = self.terms.now.since(read.entry.written_at);
+        let (now, written_at) = (self.terms.now, read.entry.written_at);
         let newest = self.ledger.serials.last() == Some(&read.entry.serial);
-        if newest && age < self.terms.on_its_way {
+        if newest && now.since(written_at) < self.terms.on_its_way {
             self.walked.tally.pending += 1;
-        } else if self.terms.expiry.is_some_and(|expiry| age + WHOLE_SECONDS >= expiry) {
+        } else if self.terms.expiry.has_taken(&batch.key, written_at, now + WHOLE_SECONDS) {
             self.walked.tally.expired += 1;
         } else {
             let told = format!("entry {} claims it, with {} records", read.entry.serial, batch.records);

@@ -17,6 +17,7 @@ use super::starts::{self, Copied};
 use super::strays::{Claimed, Claims};
 use super::stretch::{Terms, Walk, Walked};
 use super::{Archive, Selection};
+use crate::model::expiry::Expiry;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
@@ -107,9 +108,9 @@ pub fn verify(
 }
 
 /// What the bucket deletes after some time; without the permission to ask, nothing.
-fn expiry(archive: &Archive, stop: &Stop) -> Result<Option<Duration>, StoreError> {
-    match archive.store.shortest_expiry(archive.keys.root(), stop) {
-        Err(error) if error.kind == StoreErrorKind::AccessDenied => Ok(None),
+fn expiry(archive: &Archive, stop: &Stop) -> Result<Expiry, StoreError> {
+    match archive.store.expiry(stop) {
+        Err(error) if error.kind == StoreErrorKind::AccessDenied => Ok(Expiry::default()),
         answer => answer,
     }
 }
@@ -231,7 +232,8 @@ impl Whole {
             facts: &self.facts,
             manifests: beside.manifests,
             selection: &options.selection,
-            expired_before: terms.expiry.map(|expiry| (terms.now - expiry).hour()),
+            expiry: &terms.expiry,
+            now: terms.now,
         };
         self.report.known.append(&mut hours::check(&question, &mut self.report.faults, stop)?);
         Ok(())

@@ -1,24 +1,25 @@
 //! What a bucket's lifecycle rules may delete of an archive.
 //!
-//! Owns which rules can meet a prefix and after what time. Fetching them is `s3`'s business.
+//! Owns which rules can meet a prefix and after what time, and which surely meet a key. Fetching them is `s3`'s business.
 
 use std::time::Duration;
 
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, TransitionStorageClass};
 
+use crate::model::expiry::{Due, Expiry, ExpiryRule};
 use crate::model::timestamp::Timestamp;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The shortest time after which `rules` delete objects that may lie under `prefix`. A rule that
-/// also asks for tags or a size is counted: an object may come to match it.
-pub(super) fn shortest_expiry(rules: &[LifecycleRule], prefix: &str, now: Timestamp) -> Option<Duration> {
-    rules
-        .iter()
-        .filter(|rule| rule.status == ExpirationStatus::Enabled)
-        .filter(|rule| overlap(prefix_of(rule), prefix))
-        .filter_map(|rule| expiry(rule, now))
-        .min()
+/// What `rules` surely delete. A rule that also asks for tags or a size is not counted: whether it meets an
+/// object that is not there cannot be known.
+pub(super) fn surely(rules: &[LifecycleRule]) -> Expiry {
+    let enabled = rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled);
+    let sure = enabled.filter(|rule| !is_conditional(rule));
+    Expiry::new(
+        sure.filter_map(|rule| Some(ExpiryRule { prefix: prefix_of(rule).to_owned(), due: due(rule)? }))
+            .collect(),
+    )
 }
 
 /// A rule that takes objects away, or to where they cannot be read at once.
@@ -40,7 +41,11 @@ pub(super) fn expiring(rules: &[LifecycleRule], prefix: &str, now: Timestamp) ->
     enabled
         .filter(|rule| overlap(prefix_of(rule), prefix))
         .filter_map(|rule| {
-            let deletes_after = expiry(rule, now);
+            let deletes_after = due(rule).map(|due| match due {
+                Due::After(life) => life,
+                // On a date everything goes; once it is past, whatever still comes.
+                Due::On(date) => date.since(now),
+            });
             let touches = deletes_after.is_some() || archives(rule);
             touches.then(|| Expiring {
                 rule: rule.id.clone().unwrap_or_default(),
@@ -87,14 +92,13 @@ fn overlap(a: &str, b: &str) -> bool {
     a.starts_with(b) || b.starts_with(a)
 }
 
-fn expiry(rule: &LifecycleRule, now: Timestamp) -> Option<Duration> {
+fn due(rule: &LifecycleRule) -> Option<Due> {
     let expiration = rule.expiration.as_ref()?;
     if let Some(days) = expiration.days {
-        return Some(DAY * u32::try_from(days).unwrap_or(0));
+        return Some(Due::After(DAY * u32::try_from(days).unwrap_or(0)));
     }
-    // On a date everything goes; once it is past, whatever still comes.
     let date = expiration.date.as_ref()?;
-    Some(Timestamp::from_seconds(date.secs()).since(now))
+    Some(Due::On(Timestamp::from_seconds(date.secs())))
 }
 
 #[cfg(test)]
@@ -115,24 +119,30 @@ mod tests {
             .unwrap()
     }
 
+    const KEY: &str = "raw/clickstream/dt=2026-11-22/hour=05/x";
+
+    fn taken(rules: &[LifecycleRule], key: &str, days: u32) -> bool {
+        let put = Timestamp::from_seconds(1000);
+        surely(rules).has_taken(key, put, put + DAY * days)
+    }
+
     #[test]
-    fn the_shortest_rule_that_can_meet_the_prefix_counts() {
-        let now = Timestamp::from_seconds(0);
+    fn the_shortest_rule_that_surely_covers_the_key_counts() {
         let rules = [rule("raw/clickstream/dt=2025", 30), rule("other/", 1), rule("raw/", 90)];
-        assert_eq!(shortest_expiry(&rules, "raw/clickstream/", now), Some(DAY * 30));
-        assert_eq!(shortest_expiry(&rules, "raw/sensors/", now), Some(DAY * 90));
-        assert_eq!(shortest_expiry(&rules, "else/", now), None);
-        assert_eq!(shortest_expiry(&[rule("", 7)], "else/", now), Some(DAY * 7));
+        assert!(!taken(&rules, KEY, 89), "no rule of another hour or prefix");
+        assert!(taken(&rules, KEY, 90));
+        assert!(taken(&rules, "raw/clickstream/dt=2025-11-22/hour=05/x", 30));
+        assert!(!taken(&rules, "else/x", 1000));
+        assert!(taken(&[rule("", 7)], "else/x", 7));
     }
 
     #[test]
     fn disabled_rules_and_rules_that_delete_no_current_object_do_not_count() {
-        let now = Timestamp::from_seconds(0);
         let mut off = rule("", 1);
         off.status = ExpirationStatus::Disabled;
         let mut markers = rule("", 1);
         markers.expiration = Some(LifecycleExpiration::builder().expired_object_delete_marker(true).build());
-        assert_eq!(shortest_expiry(&[off, markers], "a/", now), None);
+        assert_eq!(surely(&[off, markers]), Expiry::default());
     }
 
     #[test]
@@ -177,18 +187,22 @@ mod tests {
     }
 
     #[test]
-    fn rules_with_tags_and_dates_count() {
+    fn a_rule_with_tags_or_a_size_is_not_sure_and_a_date_takes_what_was_there_before_it() {
         let and = LifecycleRuleAndOperator::builder()
-            .prefix("a/")
+            .prefix("raw/")
             .tags(Tag::builder().key("k").value("v").build().unwrap())
             .build();
         let mut tagged = rule("", 5);
         tagged.filter = Some(LifecycleRuleFilter::builder().and(and).build());
-        let now = Timestamp::from_seconds(1000);
-        assert_eq!(shortest_expiry(&[tagged.clone()], "a/b/", now), Some(DAY * 5));
-        assert_eq!(shortest_expiry(&[tagged], "b/", now), None);
+        let mut small = rule("", 5);
+        small.filter = Some(LifecycleRuleFilter::builder().object_size_less_than(4096).build());
+        assert!(!taken(&[tagged, small], KEY, 1000));
         let mut dated = rule("", 5);
         dated.expiration = Some(LifecycleExpiration::builder().date(DateTime::from_secs(1500)).build());
-        assert_eq!(shortest_expiry(&[dated], "a/", now), Some(Duration::from_secs(500)));
+        let expiry = surely(&[dated]);
+        let at = Timestamp::from_seconds;
+        assert!(expiry.has_taken(KEY, at(1000), at(1500)));
+        assert!(!expiry.has_taken(KEY, at(1000), at(1499)));
+        assert!(!expiry.has_taken(KEY, at(1600), at(9000)), "what came after the date");
     }
 }

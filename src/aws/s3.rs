@@ -20,6 +20,7 @@ use super::blocking::{Blocking, Until};
 use super::clients::Clients;
 use super::errors::{Cause, Refusal, chain};
 use super::lifecycle;
+use crate::model::expiry::Expiry;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{
     Attributes, Body, Clock, Disk, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored,
@@ -300,21 +301,18 @@ impl ObjectStore for S3Store {
         Ok(folders)
     }
 
-    fn shortest_expiry(&self, prefix: &str, stop: &Stop) -> Result<Option<Duration>, StoreError> {
+    fn expiry(&self, stop: &Stop) -> Result<Expiry, StoreError> {
         let request = self.client.get_bucket_lifecycle_configuration().bucket(&self.settings.bucket);
         let request = request.set_expected_bucket_owner(self.owner());
         let sending = request.customize().config_override(limits(SMALL_DEADLINE)).send();
-        let about = ("GetBucketLifecycleConfiguration", prefix);
+        let about = ("GetBucketLifecycleConfiguration", "");
         match self.call(about, (SMALL_DEADLINE, Until::Stopped), stop, sending) {
-            Ok(output) => {
-                let rules = output.rules.unwrap_or_default();
-                Ok(lifecycle::shortest_expiry(&rules, prefix, self.clock.now()))
-            }
+            Ok(output) => Ok(lifecycle::surely(&output.rules.unwrap_or_default())),
             // No rules, or a store that knows none: nothing expires.
             Err(failed)
                 if matches!(failed.0.code.as_str(), "NoSuchLifecycleConfiguration" | "NotImplemented") =>
             {
-                Ok(None)
+                Ok(Expiry::default())
             }
             Err(failed) => Err(failed.1),
         }

@@ -7,6 +7,7 @@ use super::kinesis::{KinesisStream, StreamName};
 use super::s3::{S3Settings, S3Store};
 use super::scripted::{Answer, Folder, Scripted, Still};
 use super::sns::SnsNotifier;
+use crate::model::expiry::Expiry;
 use crate::model::manifest::{About, EndNotice, Notice, Origin};
 use crate::model::shard::{ShardId, StreamStatus};
 use crate::model::timestamp::Timestamp;
@@ -196,7 +197,7 @@ fn a_missing_object_is_none_and_a_forbidden_one_is_not() {
     assert!(forbidden.message.contains("s3:ListBucket"), "{forbidden}");
     assert_eq!(store.get("k", &stop).unwrap(), None);
     assert_eq!(store.get("k", &stop).unwrap_err().kind, StoreErrorKind::NoBucket);
-    assert_eq!(store.shortest_expiry("k", &stop).unwrap(), None);
+    assert_eq!(store.expiry(&stop).unwrap(), Expiry::default());
     assert_eq!(store.service_time(&stop).unwrap(), Timestamp::from_seconds(1_576_540_098));
     assert_eq!(store.service_time(&stop).unwrap_err().kind, StoreErrorKind::NoBucket);
 }

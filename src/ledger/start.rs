@@ -143,9 +143,9 @@ mod tests {
     use std::collections::BTreeMap;
     use std::io::Read;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use super::*;
+    use crate::model::expiry::Expiry;
     use crate::model::key::Prefix;
     use crate::ports::{Head, StoreErrorKind, Stored};
 
@@ -224,7 +224,7 @@ mod tests {
             panic!("not asked for")
         }
 
-        fn shortest_expiry(&self, _: &str, _: &Stop) -> Result<Option<Duration>, StoreError> {
+        fn expiry(&self, _: &Stop) -> Result<Expiry, StoreError> {
             panic!("not asked for")
         }
 

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod expiry;
 pub mod hour;
 pub mod key;
 pub mod ledger;

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
 
+use crate::model::expiry::Expiry;
 use crate::model::metadata::VOID;
 use crate::model::timestamp::Timestamp;
 use crate::stop::Stop;
@@ -115,9 +115,8 @@ pub trait ObjectStore: Send + Sync {
     /// The folders directly under `prefix`, each with its closing `/`; all pages.
     fn folders(&self, prefix: &str, stop: &Stop) -> Result<Vec<String>, StoreError>;
 
-    /// The shortest time after which the bucket's lifecycle deletes objects that may lie under
-    /// `prefix`; `None` where it deletes none.
-    fn shortest_expiry(&self, prefix: &str, stop: &Stop) -> Result<Option<Duration>, StoreError>;
+    /// What the bucket's lifecycle surely deletes.
+    fn expiry(&self, stop: &Stop) -> Result<Expiry, StoreError>;
 
     /// The service's own time, from any answer.
     fn service_time(&self, stop: &Stop) -> Result<Timestamp, StoreError>;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::delivery::{Delivery, Settling, Trouble, Turn};
+use super::delivery::{Delivery, Seen, Settling, Trouble, Turn};
 use super::setup::Mode;
 use super::worker::ShardWorker;
 use crate::codec::Renderer;
@@ -61,10 +61,17 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 impl ShardWorker {
     /// The entry's object is not there. Expired, to be put by us, or still to be waited for?
     pub(super) fn missing_object(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
-        if self.has_expired(&settling)? {
-            return Ok(Turn::to(Delivery::Recording(settling, super::delivery::Seen::Expired)));
+        if self.was_seen(&settling)? {
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
         }
         let own = settling.stored.entry.host == self.setup.settings.host;
+        // Our own put may have been lost with its answer: what we still hold of it is put, however old the entry is.
+        if own && let Some(lines) = self.render_from_spool(batch)? {
+            return Ok(Turn::to(Delivery::Placing(settling, lines)));
+        }
+        if self.has_expired(&settling, batch)? {
+            return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
+        }
         let patience = settling.since + self.setup.settings.limits.max_age;
         if !own && self.monotonic() < patience && self.setup.settings.rules.hold(Rule::WaitBeforeCompleting) {
             // Reading asks for a turn far more often than the object can come.
@@ -81,24 +88,25 @@ impl ShardWorker {
         Ok(Turn::to(Delivery::Rendering(settling)))
     }
 
-    /// An object that was once seen and is missing has expired: a later entry proves that it was
-    /// seen, and the bucket's lifecycle that it may be gone.
-    fn has_expired(&self, settling: &Settling) -> Result<bool, Trouble> {
+    /// An object that was once seen and is missing has expired, and a later entry proves that it was seen.
+    fn was_seen(&self, settling: &Settling) -> Result<bool, Trouble> {
+        Ok(self.setup.settings.rules.hold(Rule::SeenThenMissingHasExpired)
+            && self.ledger.exists(settling.serial() + 1, &self.stop)?)
+    }
+
+    /// Whether the bucket deletes what is as old as the entry, whose object nobody was seen to have seen.
+    fn has_expired(&self, settling: &Settling, batch: &BatchBody) -> Result<bool, Trouble> {
         if !self.setup.settings.rules.hold(Rule::SeenThenMissingHasExpired) {
             return Ok(false);
         }
-        if self.ledger.exists(settling.serial() + 1, &self.stop)? {
-            return Ok(true);
-        }
-        let Some(expiry) = self.shared.shortest_expiry.get() else {
+        let Some(expiry) = self.shared.expiry.get() else {
             return Err(self
                 .busy("the bucket's lifecycle rules are not known yet", self.ledger.key(settling.serial())));
         };
-        let Some(expiry) = *expiry else { return Ok(false) };
         // An entry may land long after it was written, and its object is never older than the entry.
         let entry = self.ports.store.head(&self.ledger.key(settling.serial()), &self.stop)?;
         let landed = entry.and_then(|head| head.modified).unwrap_or(settling.stored.entry.written_at);
-        Ok(self.ports.clock.now().since(landed) >= expiry)
+        Ok(expiry.has_taken(&batch.key, landed, self.ports.clock.now()))
     }
 
     /// Whether the delivery waits for another keeper to complete its entry.

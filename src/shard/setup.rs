@@ -12,6 +12,7 @@ use super::retention::Retention;
 use super::turns::SealTurns;
 use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Compression, Form, Level, Limits};
+use crate::model::expiry::Expiry;
 use crate::model::key::{Keys, Layout};
 use crate::model::ledger::Begin;
 use crate::model::rules::Rules;
@@ -166,8 +167,8 @@ pub struct Shared {
     pub turns: SealTurns,
     /// What is known of the time, the shards and what may still come, for whoever tells the hours.
     pub board: HourBoard,
-    /// The shortest expiry of the bucket's lifecycle, once known.
-    pub shortest_expiry: OnceLock<Option<Duration>>,
+    /// What the bucket's lifecycle surely deletes, once known.
+    pub expiry: OnceLock<Expiry>,
     retention: Mutex<Retention>,
     seal_requests: AtomicU64,
     lineage: Mutex<Lineage>,
@@ -207,7 +208,7 @@ impl Shared {
             begin: OnceLock::new(),
             turns: SealTurns::default(),
             board: HourBoard::default(),
-            shortest_expiry: OnceLock::new(),
+            expiry: OnceLock::new(),
             retention: Mutex::new(Retention::new(retention)),
             seal_requests: AtomicU64::new(0),
             lineage: Mutex::default(),

@@ -1,7 +1,7 @@
 //! What must be asked of the bucket before anything is committed, on a thread of its own: shards with
 //! a checkpoint or spool read on meanwhile.
 //!
-//! Owns the order: the stream's start, the shards known to the bucket, the bucket's shortest expiry;
+//! Owns the order: the stream's start, the shards known to the bucket, what the bucket deletes by itself;
 //! and trying each again for as long as it takes.
 
 use std::io;
@@ -14,6 +14,7 @@ use super::reminder::Reminder;
 use super::threads::{News, Reporter};
 use crate::error::Failure;
 use crate::ledger::start::{ConfiguredStart, StartOutcome, settle_start};
+use crate::model::expiry::Expiry;
 use crate::model::key::Keys;
 use crate::model::metric::Service;
 use crate::model::shard::{ShardId, StreamIdentity};
@@ -87,18 +88,18 @@ impl Asker {
         };
         self.reporter.tell(News::Ledgers(self.of_this_creation(&folders)));
         let expiry = self.insist(|asked, stop| {
-            match asked.store.shortest_expiry(asked.keys.root(), stop) {
+            match asked.store.expiry(stop) {
                 // It only makes the keeper surer that a missing object has expired; so the
                 // permission is not insisted on.
                 Err(error) if error.kind == StoreErrorKind::AccessDenied => {
                     tracing::warn!(%error, "the bucket's lifecycle rules may not be read: expiry is not known");
-                    Ok(None)
+                    Ok(Expiry::default())
                 }
                 answer => answer,
             }
         });
         if let Some(expiry) = expiry {
-            let _ = self.questions.shared.shortest_expiry.set(expiry);
+            let _ = self.questions.shared.expiry.set(expiry);
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use crate::model::expiry::Expiry;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{
     Attributes, Body, Head, MendableStore, ObjectStore, Put, StoreError, StoreErrorKind, Stored, Version,
@@ -126,8 +126,8 @@ impl ObjectStore for Shelf {
         Ok(folders)
     }
 
-    fn shortest_expiry(&self, _prefix: &str, _stop: &Stop) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
+    fn expiry(&self, _stop: &Stop) -> Result<Expiry, StoreError> {
+        Ok(Expiry::default())
     }
 
     fn service_time(&self, _stop: &Stop) -> Result<Timestamp, StoreError> {

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::bucket::{MemoryBucket, StoredObject};
 use super::disk::MemoryDisk;
 use super::trouble::Trouble;
+use crate::model::expiry::{Due, Expiry, ExpiryRule};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Attributes, Body, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored};
 use crate::stop::Stop;
@@ -175,8 +176,11 @@ impl ObjectStore for MemoryStore {
         })
     }
 
-    fn shortest_expiry(&self, prefix: &str, _stop: &Stop) -> Result<Option<Duration>, StoreError> {
-        self.answer("GetBucketLifecycleConfiguration", prefix, || Ok(self.bucket.lifecycle))
+    fn expiry(&self, _stop: &Stop) -> Result<Expiry, StoreError> {
+        self.answer("GetBucketLifecycleConfiguration", "", || {
+            let of_all = |life| ExpiryRule { prefix: String::new(), due: Due::After(life) };
+            Ok(Expiry::new(self.bucket.lifecycle.map(of_all).into_iter().collect()))
+        })
     }
 
     fn service_time(&self, _stop: &Stop) -> Result<Timestamp, StoreError> {

@@ -83,10 +83,10 @@ impl Keeper {
     /// Whether the stream's start is known, and how long objects live.
     fn decide_start(&mut self, identity: &StreamIdentity, stop: &Stop) -> bool {
         let shared = &self.process.as_ref().unwrap().shared;
-        if shared.shortest_expiry.get().is_none()
-            && let Ok(expiry) = self.store.shortest_expiry(keys().root(), stop)
+        if shared.expiry.get().is_none()
+            && let Ok(expiry) = self.store.expiry(stop)
         {
-            let _ = shared.shortest_expiry.set(expiry);
+            let _ = shared.expiry.set(expiry);
         }
         if shared.begin.get().is_none() {
             match settle_start(&*self.store, &keys(), identity, self.run.start, stop) {
@@ -97,7 +97,7 @@ impl Keeper {
                 Err(_) => return false,
             }
         }
-        shared.shortest_expiry.get().is_some()
+        shared.expiry.get().is_some()
     }
 
     fn open_shards(&mut self, identity: &StreamIdentity, at: Timestamp, stop: &Stop) {

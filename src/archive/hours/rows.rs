@@ -77,7 +77,7 @@ pub(super) fn read_rows(
         let expected = expected_key(question, start, rows.last(), found.get(&hour.next()), hour);
         let mut here = found.remove(&hour).unwrap_or_default();
         let at = here.iter().position(|row| row.key == expected).or((here.len() == 1).then_some(0));
-        let expired = question.expired_before.is_some_and(|before| hour < before);
+        let expired = question.expiry.has_taken(&expected, hour.end(), question.now);
         rows.push(match at {
             Some(at) => here.swap_remove(at),
             None => Row::missing(hour, expected, expired),

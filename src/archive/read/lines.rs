@@ -11,6 +11,7 @@ use crate::archive::ledgers::LedgerAt;
 use crate::codec::hash::Hasher;
 use crate::codec::{LineReader, LineRef, ReadError, parse_line, void};
 use crate::model::batch::{Compression, Format};
+use crate::model::expiry::Expiry;
 use crate::model::ledger::{BatchBody, Body, Entry, GapBody};
 use crate::model::sequence::SequenceNumber;
 use crate::model::timestamp::Timestamp;
@@ -148,13 +149,13 @@ impl Lines<'_> {
     }
 
     /// Whether the bucket deletes what is as old as the entry; without the permission to ask, no.
-    pub(super) fn has_expired(&self, entry: &Entry) -> Result<bool, ReadFailure> {
-        let expiry = match self.archive.store.shortest_expiry(self.archive.keys.root(), self.stop) {
-            Err(error) if error.kind == StoreErrorKind::AccessDenied => None,
+    pub(super) fn has_expired(&self, entry: &Entry, key: &str) -> Result<bool, ReadFailure> {
+        let expiry = match self.archive.store.expiry(self.stop) {
+            Err(error) if error.kind == StoreErrorKind::AccessDenied => Expiry::default(),
             answer => answer?,
         };
-        let age = self.archive.store.service_time(self.stop)?.since(entry.written_at);
-        Ok(expiry.is_some_and(|expiry| age >= expiry))
+        let now = self.archive.store.service_time(self.stop)?;
+        Ok(expiry.has_taken(key, entry.written_at, now))
     }
 
     fn missing(
@@ -163,7 +164,7 @@ impl Lines<'_> {
         batch: &BatchBody,
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<(), ReadFailure> {
-        if self.has_expired(entry)? {
+        if self.has_expired(entry, &batch.key)? {
             send(Sent::Remark(Remark::Expired { key: batch.key.clone(), records: batch.records }));
             return Ok(());
         }

@@ -111,7 +111,7 @@ impl Lines<'_> {
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<Option<Side>, ReadFailure> {
         if self.archive.store.head(&side.key, self.stop)?.is_none() {
-            if !self.has_expired(entry)? {
+            if !self.has_expired(entry, &side.key)? {
                 let reason = format!("the side object of entry {} is missing", entry.serial);
                 return Err(ReadFailure::Damaged { key: side.key.clone(), reason });
             }

@@ -8,6 +8,7 @@ use super::books::{Book, Books};
 use crate::codec::hash::Hasher;
 use crate::ledger::StoredEntry;
 use crate::ledger::hours::StoredHour;
+use crate::model::expiry::Expiry;
 use crate::model::hour::{
     HourEntry, HourGap, HourLink, HourManifest, HourObject, HourShard, HourTotals, HourType,
 };
@@ -45,19 +46,21 @@ pub(super) type Seen = HashMap<String, Lying>;
 pub(super) struct Missing(pub(super) String);
 
 /// When an object that is not there is waited for no longer.
-pub(super) struct Patience {
-    /// What was put before this has been deleted by the bucket.
-    pub(super) expired_before: Option<Timestamp>,
+pub(super) struct Patience<'a> {
+    /// What the bucket deletes by itself, once known.
+    pub(super) expiry: Option<&'a Expiry>,
+    /// The service's time.
+    pub(super) now: Timestamp,
     /// Of streams created before this one nothing can be read again: only the writer can still put it.
     pub(super) stream_created: Timestamp,
     /// Writers of entries that are older than this have not come back.
     pub(super) given_up_before: Timestamp,
 }
 
-impl Patience {
+impl Patience<'_> {
     /// What is told of an object that is not there; `None`: it is waited for.
-    fn over(&self, created: Timestamp, written_at: Timestamp) -> Option<HourObject> {
-        if self.expired_before.is_some_and(|before| written_at < before) {
+    fn over(&self, created: Timestamp, key: &str, written_at: Timestamp) -> Option<HourObject> {
+        if self.expiry.is_some_and(|expiry| expiry.has_taken(key, written_at, self.now)) {
             return Some(HourObject::Expired);
         }
         let earlier = created.as_seconds() < self.stream_created.as_seconds();
@@ -70,7 +73,7 @@ pub(super) fn look_at_objects(
     store: &dyn ObjectStore,
     books: &Books,
     hour: Hour,
-    patience: &Patience,
+    patience: &Patience<'_>,
     seen: &mut Seen,
     stop: &Stop,
 ) -> Result<Option<Missing>, StoreError> {
@@ -82,7 +85,7 @@ pub(super) fn look_at_objects(
             }
             let lying = match look_at(store, batch, stop)? {
                 Some(lying) => lying,
-                None => match patience.over(book.created, stored.entry.written_at) {
+                None => match patience.over(book.created, &batch.key, stored.entry.written_at) {
                     Some(object) => Lying { object, sha256: String::new(), size: 0 },
                     None => return Ok(Some(Missing(batch.key.clone()))),
                 },

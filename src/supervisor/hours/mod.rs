@@ -45,7 +45,7 @@ use crate::model::ledger::FORMAT_VERSION;
 use crate::model::metric::Service;
 use crate::model::rules::{Rule, Rules};
 use crate::model::shard::StreamIdentity;
-use crate::model::timestamp::{Hour, Timestamp};
+use crate::model::timestamp::Hour;
 use crate::ports::{Clock, Disk, Notifier, ObjectStore, Put, StoreError, StoreErrorKind};
 use crate::retry::{Backoff, Pace};
 use crate::shard::board::Listing;
@@ -348,16 +348,13 @@ impl HourTeller {
         }
         let store = &*self.ports.store;
         let patience = Patience {
-            expired_before: self.expired_before(listing),
+            expiry: self.shared.expiry.get(),
+            now: listing.at,
             stream_created: self.settings.stream.created,
             given_up_before: listing.at - GIVEN_UP,
         };
         let missing = look_at_objects(store, &self.books, hour, &patience, &mut self.seen, &self.stop)?;
         Ok(missing.map(|Missing(key)| format!("the object {key} is not there yet")))
-    }
-
-    fn expired_before(&self, listing: &Listing) -> Option<Timestamp> {
-        self.shared.shortest_expiry.get().copied().flatten().map(|life| listing.at - life)
     }
 
     /// Decides where the chain begins, before its first manifest; `false`: elsewhere.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::model::expiry::Expiry;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{
@@ -199,9 +200,9 @@ impl ObjectStore for FakeStore {
         Ok(state.folders.iter().filter(|folder| folder.starts_with(prefix)).cloned().collect())
     }
 
-    fn shortest_expiry(&self, _: &str, _: &Stop) -> Result<Option<Duration>, StoreError> {
+    fn expiry(&self, _: &Stop) -> Result<Expiry, StoreError> {
         self.check("GetBucketLifecycleConfiguration")?;
-        Ok(None)
+        Ok(Expiry::default())
     }
 
     fn service_time(&self, _: &Stop) -> Result<Timestamp, StoreError> {

@@ -12,7 +12,7 @@ use crate::reader::sha256;
 use crate::script::{ADA, BOB, RETENTION, Script, batches, ledger, objects, quiet, sealed};
 
 /// Runs a keeper until it has put an entry whose object is not there, and kills it.
-fn entry_without_object(s: &mut Script, who: usize) -> Result<(), String> {
+pub(super) fn entry_without_object(s: &mut Script, who: usize) -> Result<(), String> {
     s.until("an entry without its object", |driver| batches(driver) > objects(driver))?;
     s.kill(who);
     ensure!(objects(&s.driver) < batches(&s.driver), "the object is there");

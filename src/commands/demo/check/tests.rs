@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
@@ -12,6 +11,7 @@ use super::super::notifier::tests::batch as notice_of;
 use super::super::runs::{fingerprint, hex, sha256_of};
 use super::*;
 use crate::model::batch::{Compression, Format, SealReason};
+use crate::model::expiry::Expiry;
 use crate::model::key::Prefix;
 use crate::model::ledger::{BatchBody, Begin, BeginBody, Body as EntryBody, Entry};
 use crate::model::shard::ShardId;
@@ -70,8 +70,8 @@ impl ObjectStore for Archive {
         Ok(folders.into_iter().collect())
     }
 
-    fn shortest_expiry(&self, _: &str, _: &Stop) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
+    fn expiry(&self, _: &Stop) -> Result<Expiry, StoreError> {
+        Ok(Expiry::default())
     }
 
     fn service_time(&self, _: &Stop) -> Result<Timestamp, StoreError> {
