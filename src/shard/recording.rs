@@ -167,12 +167,19 @@ impl ShardWorker {
 
     fn repair(&mut self, item: &Item, from: &Position, to: &Position) -> Result<(), Trouble> {
         let mut writer = Renderer::new(Form::SPOOLED, self.level_of(Some(item)));
-        let lines = self.spool.open_lines(item)?;
         let wanted = |n: &crate::model::sequence::SequenceNumber| !from.covers(n) && to.covers(n);
-        if let Err(error) = recut(lines, wanted, &mut writer) {
-            tracing::error!(shard = %self.setup.shard.id, "records that a gap covers cannot be repaired: {error}");
-            return Ok(());
+        let read = self.read_item(item, |lines| recut(lines, wanted, &mut writer))?;
+        self.put_aside(&mut writer)?;
+        if let Err(reason) = read {
+            // What could be read of it is safe by now; the file itself is kept for whoever can read more.
+            tracing::error!(shard = %self.setup.shard.id, "records that a gap covers can be repaired in part only: {reason}");
+            self.damaged(item, &reason)?;
         }
+        Ok(())
+    }
+
+    /// Puts records under `_repaired/` in the bucket and `damaged/` here.
+    fn put_aside(&self, writer: &mut Renderer) -> Result<(), Trouble> {
         let Some(finished) = writer.finish() else { return Ok(()) };
         let content = &finished.content;
         let key = self.setup.settings.keys.repaired(

@@ -175,7 +175,7 @@ impl ShardWorker {
     }
 
     /// Reads an item's lines: the inner error is damage, the outer one a disk that does not answer.
-    fn read_item<T>(
+    pub(super) fn read_item<T>(
         &self,
         item: &Item,
         read: impl FnOnce(Box<dyn Read + Send>) -> Result<T, ReadError>,
@@ -192,7 +192,7 @@ impl ShardWorker {
         }
     }
 
-    fn damaged(&mut self, item: &Item, reason: &str) -> Result<(), Trouble> {
+    pub(super) fn damaged(&mut self, item: &Item, reason: &str) -> Result<(), Trouble> {
         let told = self.spool.set_item_aside(item, reason)?;
         self.shared.quota.remove(item.bytes());
         tracing::error!(shard = %self.setup.shard.id, "{told}");

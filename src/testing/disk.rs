@@ -146,15 +146,27 @@ impl MemoryDisk {
     }
 }
 
+/// A file on a disk that does not answer.
+struct Unread;
+
+impl Read for Unread {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("simulated"))
+    }
+}
+
 impl Disk for MemoryDisk {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.trouble.crash.around(|| Ok(self.peek(path).map(|bytes| bytes.to_vec())))
     }
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-        self.trouble
-            .crash
-            .around(|| Ok(self.peek(path).map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>)))
+        self.trouble.crash.around(|| {
+            if self.trouble.happens(|faults| faults.disk_unread) {
+                return Ok(Some(Box::new(Unread) as Box<dyn Read + Send>));
+            }
+            Ok(self.peek(path).map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
+        })
     }
 
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {

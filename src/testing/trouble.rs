@@ -35,6 +35,8 @@ pub struct Faults {
     pub notice_error: f64,
     /// A write to the disk fails for want of room.
     pub disk_full: f64,
+    /// A file on the disk is opened and cannot be read, this time.
+    pub disk_unread: f64,
 }
 
 /// What goes wrong for one keeper; its handles on all fakes share it.

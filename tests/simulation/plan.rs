@@ -187,6 +187,8 @@ fn faults(random: &mut fastrand::Rng) -> Faults {
         put_delayed: chance(0.1),
         notice_error: chance(0.3),
         disk_full: chance(0.03),
+        // A trace has it.
+        disk_unread: 0.0,
         nothing_yet: chance(0.5),
         longest_delay: 2 * HOUR,
         stream_down: false,

@@ -43,6 +43,7 @@ pub const ALL: &[(&str, Trace)] = &[
     ),
     ("a_gone_shard_with_a_hole_is_closed", outages::a_gone_shard_with_a_hole_is_closed),
     ("what_was_spilled_and_lost_is_read_again", outages::what_was_spilled_and_lost_is_read_again),
+    ("what_a_gap_covers_waits_for_the_disk", outages::what_a_gap_covers_waits_for_the_disk),
     ("an_hour_waits_for_what_is_sealed", hours::an_hour_waits_for_what_is_sealed),
     (
         "what_comes_after_its_hour_lies_in_the_next_open",

@@ -10,7 +10,7 @@ use kinesis_keeper::testing::Snapshot;
 use crate::check::ensure;
 use crate::driver::Driver;
 use crate::plan::{HOUR, MINUTE, SECOND};
-use crate::script::{ADA, BOB, RETENTION, Script, objects, quiet, sealed};
+use crate::script::{ADA, BOB, RETENTION, Script, ledger, objects, quiet, sealed};
 
 /// The store goes away for longer than retention; the keeper reads on, and is killed meanwhile.
 pub fn sealed_records_outlive_a_long_outage(rules: Rules) -> Result<(), String> {
@@ -268,6 +268,38 @@ pub fn what_was_spilled_and_lost_is_read_again(rules: Rules) -> Result<(), Strin
         s.until("the batch", |driver| objects(driver) == 1)?;
         let tally = s.settle()?;
         ensure!(tally.records == if grows { 20 } else { 10 } && tally.missing == 0, "{tally:?}");
+    }
+    Ok(())
+}
+
+/// Another's gap covers what one holds sealed, while the disk does not give it back; or not all of it any more.
+pub fn what_a_gap_covers_waits_for_the_disk(rules: Rules) -> Result<(), String> {
+    for damaged in [false, true] {
+        let mut s = Script::new(quiet(rules));
+        s.start(ADA);
+        s.write(3);
+        s.until("the first batch", |driver| objects(driver) == 1)?;
+        s.faults(ADA, |faults| faults.store_down = true);
+        s.write(3);
+        s.until("sealed", |driver| sealed(driver, ADA) == 1)?;
+        s.run(RETENTION + HOUR);
+        s.write(2);
+        s.start(BOB);
+        s.until("the gap", |driver| ledger(driver).iter().any(|lain| lain.gap().is_some()))?;
+        if damaged {
+            let disk = &s.keeper(ADA).disk;
+            let lines =
+                disk.files("spool").into_iter().find(|path| path.extension().is_some_and(|ext| ext == "gz"));
+            disk.damage(&lines.ok_or("no lines")?);
+        }
+        s.faults(ADA, |faults| faults.disk_unread = if damaged { 0.0 } else { 1.0 });
+        s.run(HOUR);
+        s.faults(ADA, |_| {});
+        s.write(2);
+        let tally = s.settle()?;
+        let aside = s.keeper(ADA).disk.files("damaged/spool").len();
+        ensure!(tally.missing == 3 && (tally.repaired == 3) != damaged, "{tally:?}");
+        ensure!((aside > 0) == damaged, "{aside} files were set aside");
     }
     Ok(())
 }
