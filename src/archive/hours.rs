@@ -80,7 +80,7 @@ pub(super) fn check(
     check.contents(&mut rows, &start, &known);
     check.links(&mut rows);
     check.tell(&rows);
-    check.cuts();
+    check.cuts(stop)?;
     check.misplaced(&rows, &known);
     Ok(vouchers(archive, &rows))
 }
@@ -113,9 +113,9 @@ fn read_start(archive: &Archive, bytes: &[u8]) -> Result<HoursStart, String> {
 struct Check<'a, 'b> {
     question: &'a Question<'a>,
     faults: &'b mut Vec<Fault>,
-    /// The lowest serial that a manifest knows and the ledger lost at its end, and who knows it.
-    cut: BTreeMap<Name, (u64, String)>,
-    /// Objects of entries that were lost so.
+    /// The serials that a manifest knows behind the end of its ledger as it was listed, and who knows them.
+    cut: BTreeMap<(Name, u64), String>,
+    /// Objects of these entries.
     named: HashSet<String>,
 }
 
@@ -190,8 +190,7 @@ impl Check<'_, '_> {
         for (serial, sha256) in told.chain([(shard.last_serial, &shard.last_entry_sha256)]) {
             match facts.get(&serial) {
                 _ if end.is_none_or(|end| serial > end) => {
-                    let lost = self.cut.entry(name.clone()).or_insert_with(|| (serial, row.key.clone()));
-                    lost.0 = lost.0.min(serial);
+                    self.cut.entry((name.clone(), serial)).or_insert_with(|| row.key.clone());
                     let objects = shard.entries.iter().filter(|entry| entry.serial == serial);
                     self.named.extend(objects.map(|entry| entry.key.clone()));
                 }
@@ -309,11 +308,16 @@ impl Check<'_, '_> {
         }
     }
 
-    /// Ledgers that lack at their end what a manifest knows.
-    fn cuts(&mut self) {
-        for ((created, shard), (serial, witness)) in &self.cut {
-            let created = Timestamp::from_seconds(*created);
-            let key = self.question.archive.keys.entry(shard, created, *serial);
+    /// Of each ledger the first entry that a manifest knows and that is not there, nor came since the listing.
+    fn cuts(&mut self, stop: &Stop) -> Result<(), StoreError> {
+        let mut lost: Option<&Name> = None;
+        for ((name, serial), witness) in &self.cut {
+            let archive = self.question.archive;
+            let key = archive.keys.entry(&name.1, Timestamp::from_seconds(name.0), *serial);
+            if lost == Some(name) || archive.store.head(&key, stop)?.is_some() {
+                continue;
+            }
+            lost = Some(name);
             if !self.faults.iter().any(|fault| fault.kind == FaultKind::LedgerCut && fault.key == key) {
                 let told = format!("{witness} knows it, and it is not there");
                 self.faults.push(Fault::new(FaultKind::LedgerCut, key, told));
@@ -322,6 +326,7 @@ impl Check<'_, '_> {
         // The manifest names them: it is their entry that is missing.
         let named = &self.named;
         self.faults.retain(|fault| fault.kind != FaultKind::ObjectUnknown || !named.contains(&fault.key));
+        Ok(())
     }
 
     /// Entries that lie in an hour whose manifest does not name them, though it is right.

@@ -85,7 +85,15 @@ impl Claims<'_> {
         key: &str,
         stop: &Stop,
     ) -> Result<bool, StoreError> {
-        for ledger in self.ledgers.iter().filter(|ledger| ledger.shard == *shard) {
+        let listed = || self.ledgers.iter().filter(|ledger| ledger.shard == *shard);
+        let mut born = Vec::new();
+        if listed().next().is_none() {
+            // The shard may be one that began since: all its entries came since then.
+            let of_shard = Selection { shard: Some(shard.clone()), ..Selection::default() };
+            born = archive.ledgers(&of_shard, stop)?.0;
+            born.iter_mut().for_each(|ledger| ledger.serials.clear());
+        }
+        for ledger in listed().chain(&born) {
             let mut serial = ledger.serials.last().map_or(0, |last| last + 1);
             while let Some(Ok(read)) = archive.entry(ledger, serial, stop)? {
                 if let Body::Batch(batch) = &read.entry.body

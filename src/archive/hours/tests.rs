@@ -241,3 +241,32 @@ fn manifests_and_the_end_of_a_ledger_come_back_from_versions() {
     assert_eq!(found(&shelf, Selection::default()), []);
     assert!(but_levels(&shelf.objects()) == but_levels(&good));
 }
+
+#[test]
+fn what_a_keeper_adds_meanwhile_is_no_fault() {
+    let shelf = told();
+    let is_late = |key: &str| {
+        // A shard that was not there yet, and of another one the end; with their objects and hours.
+        key.contains("shardId-000000000001")
+            || key.contains("shardId-000000000002") && !key.contains("_ledger/")
+            || key.contains("_ledger/shardId-000000000002") && !key.ends_with("000000000000.json")
+            || key.ends_with("_hour.json")
+    };
+    let late: Vec<(String, Shelved)> =
+        shelf.objects().iter().filter(|(key, _)| is_late(key)).map(|(k, o)| (k.clone(), o.clone())).collect();
+    assert!(late.iter().any(|(key, _)| key.ends_with("000000000002.json")), "nothing comes since");
+    let verified = |gone: &str| {
+        shelf.objects().retain(|key, _| !is_late(key));
+        let store: Arc<dyn ObjectStore> = Arc::clone(&shelf) as Arc<dyn ObjectStore>;
+        let archive = Archive { store, keys: keys(), has_metadata: true };
+        let selection = Selection::default();
+        let options = Options { selection, at_once: 2, known: vec![], on_its_way: HOUR * 1000 };
+        let comes = |_| shelf.objects().extend(late.iter().filter(|(key, _)| key != gone).cloned());
+        let report = verify(&archive, &options, comes, &|_| (), &Stop::new()).unwrap();
+        report.faults.into_iter().map(|fault| (fault.kind, fault.key)).collect::<Vec<_>>()
+    };
+    assert_eq!(verified(""), []);
+    // What is not there after all is a fault, whenever it should have come.
+    let gone = entry_key(2, 1);
+    assert!(verified(&gone).contains(&(LedgerCut, gone)));
+}
