@@ -1,6 +1,7 @@
 //! Locating: where the shard's ledger ends, with the checkpoint as a hint.
 
 use super::delivery::{Claim, Delivery, Trouble, Turn};
+use super::lost::tells_of_void;
 use super::position::{Archived, Start, is_open_gap, position_left_by};
 use super::worker::ShardWorker;
 use crate::ledger::{Predecessor, StoredEntry};
@@ -10,7 +11,6 @@ use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
 use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Hour;
-use crate::ports::Head;
 
 /// What the last batch entry at or before some serial leaves to the next one.
 struct LastBatch {
@@ -117,7 +117,13 @@ impl ShardWorker {
         loop {
             if let Body::Batch(batch) = &entry.body {
                 let head = self.ports.store.head(&batch.key, &self.stop)?;
-                let is_void = head.as_ref().is_some_and(Head::is_void);
+                let is_void = match &head {
+                    Some(head) => head.is_void(),
+                    None => {
+                        let next = self.ledger.fetch(entry.serial + 1, &self.stop)?;
+                        next.is_some_and(|next| tells_of_void(&next))
+                    }
+                };
                 let sha256 = head.and_then(|head| head.meta(metadata::SHA256).map(str::to_owned));
                 return Ok(LastBatch {
                     hour: Some(batch.hour),

@@ -9,6 +9,7 @@ use super::rereading::Purpose;
 use super::setup::{Mode, Outcome};
 use super::worker::ShardWorker;
 use crate::codec::void;
+use crate::ledger::StoredEntry;
 use crate::model::ledger::{BatchBody, Body, GapBody, GapCause};
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
@@ -123,4 +124,10 @@ impl ShardWorker {
         let composed = self.ledger.compose(Self::predecessor(&archived), body, self.ports.clock.now())?;
         Ok(Turn::to(Delivery::Claiming(Claim { composed, lines: None })))
     }
+}
+
+/// Whether the object of the entry before this one was void. That shows also when the bucket has deleted the
+/// void since.
+pub(super) fn tells_of_void(next: &StoredEntry) -> bool {
+    matches!(&next.entry.body, Body::Gap(gap) if gap.why == GapCause::Lost)
 }

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use super::delivery::{Delivery, Seen, Settling, Trouble, Turn};
+use super::lost::tells_of_void;
 use super::setup::Mode;
 use super::worker::ShardWorker;
 use crate::codec::Renderer;
 use crate::codec::aggregate::for_each_user_record;
+use crate::ledger::StoredEntry;
 use crate::model::batch::Form;
 use crate::model::ledger::BatchBody;
 use crate::model::record::RawRecord;
@@ -61,8 +63,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 impl ShardWorker {
     /// The entry's object is not there. Expired, to be put by us, or still to be waited for?
     pub(super) fn missing_object(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
-        if self.was_seen(&settling)? {
-            return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
+        if let Some(seen) = self.seen_by_the_next(&settling)? {
+            return Ok(Turn::to(Delivery::Recording(settling, seen)));
         }
         let own = settling.stored.entry.host == self.setup.settings.host;
         // Our own put may have been lost with its answer: what we still hold of it is put, however old the entry is.
@@ -88,10 +90,16 @@ impl ShardWorker {
         Ok(Turn::to(Delivery::Rendering(settling)))
     }
 
-    /// An object that was once seen and is missing has expired, and a later entry proves that it was seen.
-    fn was_seen(&self, settling: &Settling) -> Result<bool, Trouble> {
-        Ok(self.setup.settings.rules.hold(Rule::SeenThenMissingHasExpired)
-            && self.ledger.exists(settling.serial() + 1, &self.stop)?)
+    /// An object that was once seen and is missing has expired, and a later entry proves that it was seen: the
+    /// object itself, or the void that a `lost` gap follows.
+    fn seen_by_the_next(&self, settling: &Settling) -> Result<Option<Seen>, Trouble> {
+        if !self.setup.settings.rules.hold(Rule::SeenThenMissingHasExpired) {
+            return Ok(None);
+        }
+        let next = self.ledger.fetch(settling.serial() + 1, &self.stop)?;
+        let is_void =
+            |next: &StoredEntry| tells_of_void(next) && self.setup.settings.rules.hold(Rule::VoidIsGap);
+        Ok(next.map(|next| if is_void(&next) { Seen::Void } else { Seen::Expired }))
     }
 
     /// Whether the bucket deletes what is as old as the entry, whose object nobody was seen to have seen.

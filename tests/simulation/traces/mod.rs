@@ -24,6 +24,7 @@ pub const ALL: &[(&str, Trace)] = &[
     ("an_older_disk_is_restored", outages::an_older_disk_is_restored),
     ("an_expired_object_is_never_put_again", keepers::an_expired_object_is_never_put_again),
     ("what_never_came_does_not_pass_for_expired", expiry::what_never_came_does_not_pass_for_expired),
+    ("a_void_that_has_expired_is_still_one", expiry::a_void_that_has_expired_is_still_one),
     ("covered_records_are_kept_until_seen", keepers::covered_records_are_kept_until_seen),
     ("an_entry_that_matches_nothing_stops_the_shard", keepers::an_entry_that_matches_nothing_stops_the_shard),
     ("a_lost_disk_asks_whether_anything_was_trimmed", outages::a_lost_disk_asks_whether_anything_was_trimmed),
