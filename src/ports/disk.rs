@@ -37,7 +37,8 @@ pub trait Disk: Send + Sync {
     fn write_at(&self, path: &Path, at: u64, parts: &[&[u8]]) -> io::Result<()>;
 
     /// Gives a file that [`Self::write_at`] wrote its final name, durably: fsync, rename, fsync of the folder.
-    /// Fine if only the last was left to do since an earlier try. `NotFound` if there is neither.
+    /// Fine if only the last was left to do since an earlier try. `NotFound` if there is neither, and where the fsync
+    /// failed: then nobody knows what of the file is on the disk, and it is removed.
     fn persist(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Moves a file durably, over whatever is there.

@@ -147,7 +147,8 @@ impl Disk for LocalDisk {
         match File::open(&from) {
             Err(error) if error.kind() == ErrorKind::NotFound && to.exists() => {}
             opened => {
-                opened.and_then(|file| file.sync_all()).map_err(about("write", &from))?;
+                let file = opened.map_err(about("open", &from))?;
+                file.sync_all().map_err(|error| give_up(&from, &error))?;
                 fs::rename(&from, &to).map_err(about("rename", &from))?;
             }
         }
@@ -222,6 +223,15 @@ impl Disk for LocalDisk {
 
 fn is_temporary(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+/// A failed fsync is told once: the system may call the pages clean that the disk did not take, and the next fsync
+/// good. So what the file holds is not believed any more, and is lost.
+fn give_up(path: &Path, error: &io::Error) -> io::Error {
+    // Where it stays, its owner begins it anew.
+    let _ = fs::remove_file(path);
+    let told = format!("the disk did not take {}: {error}", path.display());
+    io::Error::new(ErrorKind::NotFound, told)
 }
 
 /// Every path here has the root above it.
@@ -356,6 +366,23 @@ mod tests {
         disk.persist(open, sealed).unwrap();
         missing(disk.write_at(open, 5, &[b"x"]));
         assert_eq!(names(&disk, "spool/s"), ["1"]);
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_is_lost_and_not_tried_again() {
+        let (_folder, disk) = disk();
+        let (open, sealed) = (Path::new("spool/s/open"), Path::new("spool/s/1"));
+        disk.write_at(open, 0, &[b"abc"]).unwrap();
+        let path = disk.full_path(open);
+        fs::remove_file(&path).unwrap();
+        // Its fsync fails; and a second one would not be asked.
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert_eq!(disk.persist(open, sealed).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(names(&disk, "spool/s"), [""; 0]);
+        assert_eq!(disk.persist(open, sealed).unwrap_err().kind(), ErrorKind::NotFound);
+        disk.write_at(open, 0, &[b"anew"]).unwrap();
+        disk.persist(open, sealed).unwrap();
+        assert_eq!(disk.read(sealed).unwrap().unwrap(), b"anew");
     }
 
     #[test]
