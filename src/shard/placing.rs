@@ -172,7 +172,7 @@ impl ShardWorker {
         }
         let file = self.open_object(&batch.key)?;
         let content =
-            inspect_packed(batch.compression, file).map_err(|error| is_foreign(&batch.key, &error))?;
+            inspect_packed(batch.compression, file).map_err(|error| is_unread(&batch.key, &error))?;
         Ok(Found {
             content_sha256: content.content_sha256,
             sha256: content.sha256,
@@ -185,7 +185,7 @@ impl ShardWorker {
     fn hash_lines(&self, key: &str, compression: Compression) -> Result<(u64, String, String), Trouble> {
         let mut lines = TextLines::new(compression, self.open_object(key)?);
         let mut content = Hasher::default();
-        while let Some(line) = lines.next_line().map_err(|error| is_foreign(key, &error))? {
+        while let Some(line) = lines.next_line().map_err(|error| is_unread(key, &error))? {
             content.update(line);
         }
         Ok((lines.lines(), content.take_hex(), lines.take_source_hash().1))
@@ -202,7 +202,16 @@ fn is_of_the_file(error: &StoreError) -> bool {
     matches!(error.kind, StoreErrorKind::BadDigest | StoreErrorKind::LocalFile)
 }
 
-fn is_foreign(key: &str, error: &ReadError) -> Trouble {
+/// Why an object was not read to its end: a connection that broke says nothing of what lies there.
+fn is_unread(key: &str, error: &ReadError) -> Trouble {
+    if !error.is_damage() {
+        return Trouble::Store(StoreError {
+            call: "GetObject",
+            key: key.to_owned(),
+            kind: StoreErrorKind::NoAnswer,
+            message: error.to_string(),
+        });
+    }
     Trouble::Broken(format!("the object at s3 key {key} is none of this archive: {error}"))
 }
 
@@ -212,4 +221,18 @@ struct Found {
     sha256: String,
     records: Option<u64>,
     last: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_breaks_is_tried_again_and_a_foreign_object_stops_the_shard() {
+        let broken = ReadError::Source { at: 7, cause: std::io::Error::other("reset") };
+        let Trouble::Store(error) = is_unread("k", &broken) else { panic!("it would stop the shard") };
+        assert_eq!((error.kind, error.key.as_str()), (StoreErrorKind::NoAnswer, "k"));
+        assert!(error.message.contains("reset"), "{error}");
+        assert!(matches!(is_unread("k", &ReadError::TooLong { line: 1 }), Trouble::Broken(_)));
+    }
 }
