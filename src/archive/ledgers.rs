@@ -28,6 +28,17 @@ impl LedgerAt {
     pub(super) fn key(&self, serial: u64) -> String {
         format!("{}{serial:012}.json", self.folder)
     }
+
+    /// The first serial that is missing right before the entry at `index`: serials have no holes. Right
+    /// behind the last entry none is, unless there is no entry at all.
+    pub(super) fn missing_before(&self, index: usize) -> Option<u64> {
+        let before = index.checked_sub(1).and_then(|before| self.serials.get(before));
+        let expected = before.map_or(0, |before| before + 1);
+        match self.serials.get(index) {
+            Some(serial) => (*serial > expected).then_some(expected),
+            None => self.serials.is_empty().then_some(0),
+        }
+    }
 }
 
 /// An entry as it was read.

@@ -92,6 +92,16 @@ impl Opened {
         self.clock.now()
     }
 
+    /// Nothing of what was asked for has a ledger here.
+    pub(super) fn no_archive(&self, shard: Option<&str>) -> Failure {
+        let of = shard.map_or_else(String::new, |shard| format!(" of {shard}"));
+        Failure::failed(format!(
+            "there is no archive{of} in {}: no ledger lies under _ledger/ there; look at stream.name, \
+             archive.bucket and archive.prefix, or at --dir",
+            self.place()
+        ))
+    }
+
     /// Where the archive is, for people.
     pub(super) fn place(&self) -> String {
         let root = self.archive.keys.root();

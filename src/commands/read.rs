@@ -83,6 +83,7 @@ pub fn run(args: &ReadArgs) -> Result<(), Failure> {
     match read {
         Ok(()) => Ok(()),
         Err(ReadFailure::Taker(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(ReadFailure::NoArchive) => Err(opened.no_archive(args.range.shard.as_deref())),
         Err(failure) => Err(Failure::failed(format!("reading {} ended early: {failure}", opened.place()))),
     }
 }

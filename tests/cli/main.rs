@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod manual;
+mod reading;
 
 use std::process::{Command, Output};
 

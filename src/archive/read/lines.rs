@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use super::link::Link;
 use super::{Query, ReadFailure, Remark};
 use crate::archive::Archive;
 use crate::archive::ledgers::LedgerAt;
@@ -55,6 +56,8 @@ pub(super) struct End {
 /// What is sent of an entry.
 #[derive(Debug)]
 pub(super) enum Sent {
+    /// First of all: what binds the entry to its neighbours.
+    Link(Link),
     Lines(Piece),
     Remark(Remark),
     Failed(ReadFailure),
@@ -68,22 +71,34 @@ pub(super) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Sends what is wanted of entry `serial`, until `send` says that nobody takes it.
+    /// Sends what is wanted of the entry at `index` of its ledger, until `send` says that nobody takes it.
+    /// Nothing comes out of a ledger from where an entry is missing on.
     pub(super) fn of_entry(
         &self,
         ledger: &LedgerAt,
-        serial: u64,
+        index: usize,
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<(), ReadFailure> {
         if self.stop.reason().is_some() {
             return Err(ReadFailure::Stopped);
         }
+        let missing = |serial: u64| ReadFailure::Damaged {
+            key: ledger.key(serial),
+            reason: "this ledger entry is missing, and with it whatever it claims".to_owned(),
+        };
+        if let Some(serial) = ledger.missing_before(index) {
+            return Err(missing(serial));
+        }
+        let Some(&serial) = ledger.serials.get(index) else { return Ok(()) };
         let key = ledger.key(serial);
         let read = match self.archive.entry(ledger, serial, self.stop)? {
             Some(Ok(read)) => read,
             Some(Err(reason)) => return Err(ReadFailure::Damaged { key, reason }),
-            None => return Err(ReadFailure::Damaged { key, reason: "it is missing".to_owned() }),
+            None => return Err(missing(serial)),
         };
+        if !send(Sent::Link(Link::of(ledger, &read))) {
+            return Ok(());
+        }
         match &read.entry.body {
             Body::Batch(batch) => self.of_batch(&read.entry, batch, send),
             Body::Gap(gap) => {

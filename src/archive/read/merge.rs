@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, Scope};
 
 use super::lines::{Lines, Piece, Sent};
+use super::link::Links;
 use super::order::Placed;
 use super::{LineAt, PIECES_AHEAD, Query, ReadFailure, Taker, hand_over};
 use crate::archive::Archive;
@@ -23,6 +24,7 @@ struct Running {
     piece: Piece,
     /// Which line of the piece is next.
     next: usize,
+    links: Links,
 }
 
 impl Running {
@@ -102,7 +104,9 @@ fn next_piece(one: &mut Running, taker: &mut dyn Taker) -> Result<bool, ReadFail
                 (one.piece, one.next) = (piece, 0);
                 return Ok(true);
             }
-            other @ (Sent::Remark(_) | Sent::Failed(_)) => hand_over(other, taker)?,
+            other @ (Sent::Link(_) | Sent::Remark(_) | Sent::Failed(_)) => {
+                hand_over(other, &mut one.links, taker)?;
+            }
         }
     }
     (one.piece, one.next) = (Piece::default(), 0);
@@ -120,12 +124,12 @@ fn start<'scope, 'env>(
     let id = (shard.ledger.created, shard.ledger.shard.clone());
     scope.spawn(move || {
         let lines = Lines { archive, query, stop };
-        for &serial in &shard.ledger.serials[shard.entries.clone()] {
-            if !query.reads(&shard.ledger, serial) {
+        for index in shard.indices() {
+            if !query.reads(&shard.ledger, index) {
                 continue;
             }
             let mut taken = true;
-            let read = lines.of_entry(&shard.ledger, serial, &mut |sent| {
+            let read = lines.of_entry(&shard.ledger, index, &mut |sent| {
                 taken = sender.send(sent).is_ok();
                 taken
             });
@@ -139,5 +143,5 @@ fn start<'scope, 'env>(
             }
         }
     });
-    Running { shard: id, pieces, piece: Piece::default(), next: 0 }
+    Running { shard: id, pieces, piece: Piece::default(), next: 0, links: Links::default() }
 }

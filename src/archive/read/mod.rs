@@ -4,6 +4,7 @@
 //! proved by its entry's hash as it is read. What becomes of the lines is the caller's business.
 
 mod lines;
+mod link;
 mod merge;
 mod order;
 mod payload;
@@ -16,6 +17,7 @@ use std::thread;
 
 pub use self::lines::Wanted;
 use self::lines::{Lines, Sent};
+use self::link::Links;
 use super::ledgers::LedgerAt;
 use super::{Archive, Selection};
 use crate::model::shard::ShardId;
@@ -44,11 +46,14 @@ pub struct Query {
 pub type Entries = BTreeMap<(i64, ShardId), Vec<RangeInclusive<u64>>>;
 
 impl Query {
-    /// Whether this entry is among those to be read.
-    fn reads(&self, ledger: &LedgerAt, serial: u64) -> bool {
+    /// Whether the entry at this index is among those to be read, or one that is missing right before it.
+    fn reads(&self, ledger: &LedgerAt, index: usize) -> bool {
         let Some(only) = &self.only else { return true };
+        let last = ledger.serials.get(index).copied().unwrap_or_default();
+        let first = ledger.missing_before(index).unwrap_or(last);
         let ranges = only.get(&(ledger.created, ledger.shard.clone()));
-        ranges.is_some_and(|ranges| ranges.iter().any(|range| range.contains(&serial)))
+        let meets = |range: &RangeInclusive<u64>| *range.start() <= last && first <= *range.end();
+        ranges.is_some_and(|ranges| ranges.iter().any(meets))
     }
 }
 
@@ -109,8 +114,13 @@ pub enum ReadFailure {
     /// The store did not answer as it should.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no ledger of what was asked for, and so no archive.
+    #[error("no ledger is there")]
+    NoArchive,
     /// The archive is not whole here.
-    #[error("{key}: {reason}; `verify` tells what else is wrong")]
+    #[error(
+        "{key}: {reason}; `verify` tells what else is wrong, and `verify --repair` puts back what can be proved"
+    )]
     Damaged {
         /// The key of the object or entry.
         key: String,
@@ -147,11 +157,11 @@ pub trait Taker {
     fn remark(&mut self, remark: Remark);
 }
 
-/// One ledger entry to be read with its object.
+/// One ledger entry to be read with its object: its index in the ledger.
 #[derive(Clone)]
 struct Task {
     ledger: Arc<LedgerAt>,
-    serial: u64,
+    index: usize,
 }
 
 impl Archive {
@@ -179,15 +189,19 @@ impl Archive {
     /// Reads what is asked for, in order, into `taker`.
     pub fn read(&self, query: &Query, taker: &mut dyn Taker, stop: &Stop) -> Result<(), ReadFailure> {
         let (ledgers, _) = self.ledgers(&query.selection, stop)?;
+        if ledgers.is_empty() {
+            return Err(ReadFailure::NoArchive);
+        }
         let shards = order::by_lineage(self, ledgers, &query.selection, stop)?;
         if query.merged {
             return merge::merged(self, query, shards, taker, stop);
         }
         let tasks = shards.into_iter().flat_map(|shard| {
+            let indices = shard.indices();
             let ledger = Arc::new(shard.ledger);
-            let serials = ledger.serials[shard.entries].iter().copied();
-            let serials: Vec<u64> = serials.filter(|serial| query.reads(&ledger, *serial)).collect();
-            serials.into_iter().map(move |serial| Task { ledger: Arc::clone(&ledger), serial })
+            let of_task =
+                move |index| query.reads(&ledger, index).then(|| Task { ledger: Arc::clone(&ledger), index });
+            indices.filter_map(of_task)
         });
         self.in_turn(query, tasks, taker, stop)
     }
@@ -202,11 +216,13 @@ impl Archive {
     ) -> Result<(), ReadFailure> {
         thread::scope(|scope| {
             let mut ahead: VecDeque<Receiver<Sent>> = VecDeque::new();
+            let mut links = Links::default();
             loop {
                 while ahead.len() < query.at_once.max(1)
                     && let Some(task) = tasks.next()
                 {
-                    let (sender, receiver) = sync_channel(PIECES_AHEAD);
+                    // And one for the entry's link.
+                    let (sender, receiver) = sync_channel(PIECES_AHEAD + 1);
                     let lines = Lines { archive: self, query, stop };
                     scope.spawn(move || send_all(&lines, &task, &sender));
                     ahead.push_back(receiver);
@@ -216,7 +232,7 @@ impl Archive {
                     if stop.reason().is_some() {
                         return Err(ReadFailure::Stopped);
                     }
-                    hand_over(sent, taker)?;
+                    hand_over(sent, &mut links, taker)?;
                 }
             }
         })
@@ -225,13 +241,14 @@ impl Archive {
 
 /// Sends all of an entry. When the taker is gone there is nobody to tell.
 fn send_all(lines: &Lines<'_>, task: &Task, sender: &SyncSender<Sent>) {
-    if let Err(failure) = lines.of_entry(&task.ledger, task.serial, &mut |sent| sender.send(sent).is_ok()) {
+    if let Err(failure) = lines.of_entry(&task.ledger, task.index, &mut |sent| sender.send(sent).is_ok()) {
         let _ = sender.send(Sent::Failed(failure));
     }
 }
 
-fn hand_over(sent: Sent, taker: &mut dyn Taker) -> Result<(), ReadFailure> {
+fn hand_over(sent: Sent, links: &mut Links, taker: &mut dyn Taker) -> Result<(), ReadFailure> {
     match sent {
+        Sent::Link(link) => links.take(link),
         Sent::Lines(piece) => taker.lines(&piece.text).map_err(ReadFailure::Taker),
         Sent::Remark(remark) => {
             taker.remark(remark);

@@ -20,6 +20,15 @@ pub(super) struct Placed {
     pub(super) parents: Vec<ShardId>,
 }
 
+impl Placed {
+    /// The indices to be read, in order. One more where an entry is missing right behind them, which may have
+    /// claimed some of what is wanted: reading finds that out there.
+    pub(super) fn indices(&self) -> Range<usize> {
+        let hole = self.ledger.missing_before(self.entries.end).is_some();
+        self.entries.start..self.entries.end + usize::from(hole)
+    }
+}
+
 /// The selected shards, each after its parents.
 pub(super) fn by_lineage(
     archive: &Archive,

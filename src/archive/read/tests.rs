@@ -2,7 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::*;
-use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, mixed, start};
+use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, mixed, start, stream};
 use crate::codec::{parse_data, parse_line};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
@@ -45,6 +45,17 @@ fn read(shelf: &Arc<Shelf>, query: &Query) -> (Vec<(u64, Timestamp)>, Vec<Remark
         (record.sequence_number.as_str().parse::<u64>().unwrap() - 10_000, record.arrival)
     });
     (records.collect(), kept.remarks)
+}
+
+/// Why reading ends early, and how many records come before.
+fn failure(shelf: &Arc<Shelf>, query: &Query) -> (String, usize) {
+    let mut kept = Kept::default();
+    let failure = archive(shelf).read(query, &mut kept, &Stop::new()).unwrap_err();
+    (failure.to_string(), kept.lines.split_inclusive(|byte| *byte == b'\n').count())
+}
+
+fn entry_key(serial: u64) -> String {
+    keys().entry(&ShardId::new("shardId-000000000000"), stream().created, serial)
 }
 
 fn numbers(shelf: &Arc<Shelf>, query: &Query) -> Vec<u64> {
@@ -200,4 +211,66 @@ fn merged_lines_say_where_they_lie_and_entries_can_be_left_out() {
     let mut expected = all;
     expected.retain(|(shard, serial, ..)| shard == extent.shard.as_str() && *serial != 2);
     assert_eq!(left, expected);
+}
+
+#[test]
+fn a_missing_entry_ends_reading_with_its_key() {
+    for (serial, before) in [(0, 0), (17, 160), (152, 1500)] {
+        let shelf = good();
+        shelf.objects().remove(&entry_key(serial));
+        for (merged, at_once) in [(false, 1), (false, 7), (true, 1)] {
+            let (told, records) = failure(&shelf, &Query { merged, at_once, ..Query::default() });
+            assert!(told.starts_with(&entry_key(serial)) && told.contains("is missing"), "{told}");
+            assert!(told.contains("`verify --repair`"), "what to do: {told}");
+            assert_eq!(records, before);
+        }
+    }
+    // Nothing tells to which of its neighbours' hours it belongs; the others are read.
+    let shelf = good();
+    shelf.objects().remove(&entry_key(31));
+    let hours = |from: u32, to: u32| {
+        let selection =
+            Selection { from: Some(start() + HOUR * from), to: Some(start() + HOUR * to), shard: None };
+        Query { selection, ..Query::default() }
+    };
+    assert!(failure(&shelf, &hours(0, 1)).0.starts_with(&entry_key(31)));
+    assert!(failure(&shelf, &hours(1, 2)).0.starts_with(&entry_key(31)));
+    assert_eq!(numbers(&shelf, &hours(3, 4)).len(), 300);
+    // Who goes on behind it has not had it.
+    let extents = archive(&shelf).extents(&Selection::default(), &Stop::new()).unwrap().0;
+    let only = |from: u64| {
+        let ledger = (extents[0].created, extents[0].shard.clone());
+        let only = Some(Entries::from([(ledger, vec![from..=extents[0].newest])]));
+        Query { merged: true, only, ..Query::default() }
+    };
+    assert!(failure(&shelf, &only(31)).0.starts_with(&entry_key(31)));
+    assert_eq!(numbers(&shelf, &only(33)).len(), 1500 - 320 + 5);
+}
+
+#[test]
+fn an_altered_entry_ends_reading_with_its_key() {
+    let shelf = good();
+    {
+        let mut objects = shelf.objects();
+        let object = objects.get_mut(&entry_key(17)).unwrap();
+        let text = String::from_utf8(object.bytes.clone()).unwrap();
+        object.bytes = text.replace("\"host\":\"host", "\"host\":\"other").into_bytes();
+    }
+    for merged in [false, true] {
+        let (told, _) = failure(&shelf, &Query { merged, at_once: 3, ..Query::default() });
+        assert!(told.starts_with(&entry_key(17)) && told.contains("was altered"), "{told}");
+    }
+}
+
+#[test]
+fn where_no_ledger_is_there_is_no_archive() {
+    let shelf = good();
+    let shard = Some(ShardId::new("shardId-000000000009"));
+    let query = Query { selection: Selection { shard, ..Selection::default() }, ..Query::default() };
+    let none = |shelf: &Arc<Shelf>, query: &Query| {
+        archive(shelf).read(query, &mut Kept::default(), &Stop::new()).unwrap_err()
+    };
+    assert!(matches!(none(&shelf, &query), ReadFailure::NoArchive));
+    shelf.objects().retain(|key, _| !key.contains("_ledger/"));
+    assert!(matches!(none(&shelf, &Query::default()), ReadFailure::NoArchive));
 }

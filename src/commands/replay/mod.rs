@@ -175,8 +175,7 @@ fn run_with(args: &ReplayArgs, opened: &Opened, runtime: &Handle) -> Result<(), 
         |failure| Failure::failed(format!("the archive {} can't be read: {failure}", opened.place()));
     let (extents, source) = opened.archive.extents(&selection, &opened.stop).map_err(unread)?;
     let Some(source) = source else {
-        let of = args.range.shard.as_deref().map_or_else(String::new, |shard| format!(" of {shard}"));
-        return Err(Failure::failed(format!("there is no archive{of} in {}", opened.place())));
+        return Err(opened.no_archive(args.range.shard.as_deref()));
     };
     let target = Target::find(args, &opened.config, runtime, &clock, &opened.stop)?;
     target.must_not_be(&source, args.force)?;
