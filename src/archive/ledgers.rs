@@ -123,6 +123,27 @@ impl Archive {
         Ok(low)
     }
 
+    /// `first`, or the index of the first gap right before it that lies in the selected time: a gap has no hour
+    /// of its own. What is missing in a gap further back arrived before the batch that follows it.
+    pub(super) fn with_gaps_before(
+        &self,
+        ledger: &LedgerAt,
+        first: usize,
+        selection: &Selection,
+        stop: &Stop,
+    ) -> Result<usize, StoreError> {
+        let mut found = first;
+        for index in (0..first).rev() {
+            let Some(Ok(read)) = self.entry(ledger, ledger.serials[index], stop)? else { break };
+            match &read.entry.body {
+                Body::Gap(gap) if selection.meets(gap.from, gap.to) => found = index,
+                Body::Gap(_) | Body::End(_) => {}
+                Body::Begin(_) | Body::Batch(_) => break,
+            }
+        }
+        Ok(found)
+    }
+
     /// The hour of the last batch at or before an index, if there is one.
     fn hour_at(&self, ledger: &LedgerAt, mut index: usize, stop: &Stop) -> Result<Option<Hour>, StoreError> {
         loop {

@@ -52,3 +52,10 @@ pub struct Selection {
     /// One shard alone.
     pub shard: Option<ShardId>,
 }
+
+impl Selection {
+    /// Whether something that arrived between these may be meant.
+    pub(crate) fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
+        self.from.is_none_or(|from| last >= from) && self.to.is_none_or(|to| first < to)
+    }
+}

@@ -183,13 +183,18 @@ impl<'a> Scribe<'a> {
     }
 
     pub(super) fn gap(&mut self, after: Option<u64>, resumes_at: u64) {
+        self.gap_of(after, resumes_at, (start(), start()));
+    }
+
+    /// A gap of what arrived between these.
+    pub(super) fn gap_of(&mut self, after: Option<u64>, resumes_at: u64, (from, to): (Timestamp, Timestamp)) {
         self.append(Body::Gap(GapBody {
             after: after.map(number),
             resumes_at: Some(number(resumes_at)),
             why: GapCause::Trimmed,
             certain: true,
-            from: start(),
-            to: start(),
+            from,
+            to,
         }));
     }
 
@@ -206,6 +211,19 @@ pub(super) fn but_levels(objects: &BTreeMap<String, Shelved>) -> BTreeMap<String
         object.metadata.retain(|(name, _)| name != metadata::LEVEL);
     }
     objects
+}
+
+/// A shard of three batches: an hour apart at first, then after a gap of five hours. A gap is its end, too.
+pub(super) fn with_gaps() -> Arc<Shelf> {
+    let shelf = Arc::new(Shelf::new(start() + 100 * HOUR));
+    let mut shard = Scribe::new(&shelf, "shardId-000000000000", &[], (0, u128::MAX));
+    shard.batch(0, 10, start());
+    shard.batch(10, 10, start() + HOUR);
+    shard.gap_of(Some(19), 100, (start() + HOUR + HOUR / 6, start() + 6 * HOUR));
+    shard.batch(100, 10, start() + 6 * HOUR);
+    shard.gap_of(Some(109), 200, (start() + 7 * HOUR, start() + 9 * HOUR));
+    shard.end(&[]);
+    shelf
 }
 
 /// A shard that split, its two children, several hours and a gap.

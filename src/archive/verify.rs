@@ -115,8 +115,8 @@ fn expiry(archive: &Archive, stop: &Stop) -> Result<Expiry, StoreError> {
     }
 }
 
-/// The entries of a ledger that can hold what is selected. Arrivals go back a little, never an
-/// hour: what arrived in an hour lies under it or under the next.
+/// The entries of a ledger that can hold what is selected, or tell that it is missing. Arrivals go back a
+/// little, never an hour: what arrived in an hour lies under it or under the next.
 pub(super) fn selected(
     archive: &Archive,
     ledger: &LedgerAt,
@@ -124,7 +124,10 @@ pub(super) fn selected(
     stop: &Stop,
 ) -> Result<Range<usize>, StoreError> {
     let first = match selection.from {
-        Some(from) => archive.first_from(ledger, from.hour(), stop)?,
+        Some(from) => {
+            let first = archive.first_from(ledger, from.hour(), stop)?;
+            archive.with_gaps_before(ledger, first, selection, stop)?
+        }
         None => 0,
     };
     let end = match selection.to {

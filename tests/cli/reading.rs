@@ -34,8 +34,7 @@ impl Copy {
         );
         fs::write(folder.path().join("s.toml"), text).unwrap();
         fs::create_dir(folder.path().join("copy")).unwrap();
-        let mut copy =
-            Self { folder, serial: 0, entry_sha256: String::new(), object_sha256: String::new() };
+        let mut copy = Self { folder, serial: 0, entry_sha256: String::new(), object_sha256: String::new() };
         let keys = ("0", u128::MAX.to_string());
         copy.entry(
             json!({"type": "begin", "parents": [], "starting_hash_key": keys.0, "ending_hash_key": keys.1, "begin": "trim_horizon"}),
@@ -90,6 +89,15 @@ impl Copy {
         key
     }
 
+    /// A gap between record `after` and record `until`.
+    fn gap(&mut self, (after, from): (u64, &str), (until, to): (u64, &str)) {
+        let body = json!({
+            "type": "gap", "after": after.to_string(), "resumes_at": until.to_string(), "why": "trimmed",
+            "certain": true, "from": from, "to": to,
+        });
+        self.entry(body, to);
+    }
+
     fn run(&self, command: &str, more: &[&str]) -> Output {
         let file = self.folder.path().join("s.toml");
         let copy = self.folder.path().join("copy");
@@ -127,4 +135,24 @@ fn a_copy_with_a_hole_or_without_a_ledger_is_an_error() {
     let place = copy.path("s/");
     let told = format!("there is no archive in {}", text(&place.canonicalize().unwrap()));
     assert!(stderr(&nothing).contains(&told), "{}", stderr(&nothing));
+}
+
+#[test]
+fn a_gap_that_takes_all_of_the_range_is_told() {
+    let mut copy = Copy::new();
+    copy.batch(100, 5, "2025-11-22T06:00:00.000Z");
+    copy.gap((100, "2025-11-22T05:20:00.000Z"), (200, "2025-11-22T10:10:00.000Z"));
+    copy.batch(200, 10, "2025-11-22T11:00:00.000Z");
+    let range = ["--from", "2025-11-22T06:00:00Z", "--to", "2025-11-22T09:00:00Z"];
+    let read = copy.run("read", &range);
+    assert_eq!((read.status.code(), lines(&read)), (Some(0), 0));
+    assert!(
+        stderr(&read).contains("a gap: records that arrived from 2025-11-22T05:20:00.000Z"),
+        "{}",
+        stderr(&read)
+    );
+    let proved = copy.run("verify", &range);
+    assert_eq!(proved.status.code(), Some(0), "{}", stderr(&proved));
+    assert!(stdout(&proved).contains("gap: trimmed (certain) after 100 until 200"), "{}", stdout(&proved));
+    assert!(stdout(&proved).contains("1 recorded gaps"), "{}", stdout(&proved));
 }

@@ -102,19 +102,13 @@ impl Lines<'_> {
         match &read.entry.body {
             Body::Batch(batch) => self.of_batch(&read.entry, batch, send),
             Body::Gap(gap) => {
-                if self.meets(gap.from, gap.to) {
+                if self.query.selection.meets(gap.from, gap.to) {
                     send(Sent::Remark(Remark::Gap { entry: key, told: told(gap) }));
                 }
                 Ok(())
             }
             Body::Begin(_) | Body::End(_) => Ok(()),
         }
-    }
-
-    /// Whether something that arrived between these may be wanted.
-    pub(super) fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
-        let selection = &self.query.selection;
-        selection.from.is_none_or(|from| last >= from) && selection.to.is_none_or(|to| first < to)
     }
 
     fn of_batch(

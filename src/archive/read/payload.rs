@@ -57,7 +57,7 @@ impl Lines<'_> {
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<(), ReadFailure> {
         let (first, last) = (batch.first_arrival, batch.last_arrival);
-        if !self.meets(first.min(last), first.max(last)) {
+        if !self.query.selection.meets(first.min(last), first.max(last)) {
             return Ok(());
         }
         if self.query.wanted.keyed || self.query.wanted.partition_key.is_some() {

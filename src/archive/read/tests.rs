@@ -2,7 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::*;
-use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, mixed, start, stream};
+use crate::archive::scribe::{HOUR, Scribe, archive_of, good, keys, mixed, start, stream, with_gaps};
 use crate::codec::{parse_data, parse_line};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
@@ -273,4 +273,28 @@ fn where_no_ledger_is_there_is_no_archive() {
     assert!(matches!(none(&shelf, &query), ReadFailure::NoArchive));
     shelf.objects().retain(|key, _| !key.contains("_ledger/"));
     assert!(matches!(none(&shelf, &Query::default()), ReadFailure::NoArchive));
+}
+
+#[test]
+fn gaps_of_the_range_are_told_also_where_no_record_is() {
+    let shelf = with_gaps();
+    for (from, to, records, gaps) in [
+        (0, 1, 10, 0),
+        (1, 2, 10, 1),
+        (2, 3, 0, 1),
+        (3, 5, 0, 1),
+        (6, 7, 10, 1),
+        (8, 9, 0, 1),
+        (10, 11, 0, 0),
+        (0, 20, 30, 2),
+    ] {
+        let selection =
+            Selection { from: Some(start() + HOUR * from), to: Some(start() + HOUR * to), shard: None };
+        for merged in [false, true] {
+            let query = Query { selection: selection.clone(), merged, ..Query::default() };
+            let (found, remarks) = read(&shelf, &query);
+            assert_eq!((found.len(), remarks.len()), (records, gaps), "{from} to {to}: {remarks:?}");
+            assert!(remarks.iter().all(|remark| matches!(remark, Remark::Gap { .. })));
+        }
+    }
 }

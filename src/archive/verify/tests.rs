@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::archive::fault::FaultKind::*;
-use crate::archive::scribe::{HOUR, archive_of, good, keys, mixed, start, stream};
+use crate::archive::scribe::{HOUR, archive_of, good, keys, mixed, start, stream, with_gaps};
 use crate::model::key::serial_of;
 use crate::ports::ObjectStore;
 use crate::testing::{Shelf, Shelved};
@@ -185,6 +185,18 @@ fn a_range_is_proved_without_the_rest() {
     let child = Selection { shard: Some(ShardId::new("shardId-000000000001")), ..Selection::default() };
     let report = prove(&shelf, child, vec![]);
     assert_eq!((report.faults.len(), report.total.objects), (0, 20));
+}
+
+#[test]
+fn gaps_of_a_range_are_told_also_where_no_batch_is() {
+    let shelf = with_gaps();
+    for (from, to, gaps) in [(2, 3, 1), (2, 4, 1), (8, 9, 1), (10, 11, 0), (3, 9, 2)] {
+        let selection =
+            Selection { from: Some(start() + HOUR * from), to: Some(start() + HOUR * to), shard: None };
+        let report = prove(&shelf, selection, vec![]);
+        let told = report.shards[0].recorded_gaps.len();
+        assert_eq!((report.faults, report.total.gaps, told), (vec![], gaps, gaps as usize), "{from} to {to}");
+    }
 }
 
 #[test]
