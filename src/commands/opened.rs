@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -90,6 +91,12 @@ impl Opened {
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// So long an object may be on its way after its entry. Whoever else finds the entry completes it after
+    /// `max_age`; twice that is generous.
+    pub(super) fn on_its_way(&self) -> Duration {
+        2 * self.config.batch.limits.max_age + Duration::from_secs(600)
     }
 
     /// Nothing of what was asked for has a ledger here.

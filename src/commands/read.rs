@@ -68,6 +68,7 @@ pub fn run(args: &ReadArgs) -> Result<(), Failure> {
         merged: args.merge,
         at_once: usize::from(args.at_once),
         only: None,
+        on_its_way: opened.on_its_way(),
     };
     let form = match (args.payload, args.null, args.length_prefixed) {
         (false, ..) => Form::Line,
@@ -142,6 +143,11 @@ pub(super) fn tell(remark: &Remark) {
         Remark::Gap { entry, told } => format!("a gap: {told}; see {entry}"),
         Remark::Expired { key, records } => {
             format!("{key} has expired; its {records} records are not in the archive any more")
+        }
+        Remark::OnItsWay { key, records, .. } => {
+            format!(
+                "{key} is not there yet, as its ledger entry is the newest: its {records} records are left out"
+            )
         }
         Remark::Untimed { key, records } => {
             format!(

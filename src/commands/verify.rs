@@ -54,8 +54,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         selection,
         at_once: usize::from(args.at_once),
         known: known(&opened.config),
-        // Whoever else finds the entry completes it after `max_age`; twice that is generous.
-        on_its_way: 2 * opened.config.batch.limits.max_age + std::time::Duration::from_secs(600),
+        on_its_way: opened.on_its_way(),
     };
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let template = "{elapsed:>4} [{bar:32}] {human_pos} of {human_len} ledger entries  {msg}";

@@ -14,13 +14,23 @@ use crate::support::putting::Done;
 use crate::support::scene::Scene;
 use crate::support::{aws, servers, wait_for};
 
-/// Starts `replay` with the keeper's configuration, into a stream on the same server.
-pub fn start(setting: &Setting, target: &str, more: &[&str]) -> Child {
+fn command(setting: &Setting, target: &str, more: &[&str]) -> Command {
     setting.write();
     let mut command = Command::new(binary());
     command.arg("replay").arg(setting.file()).args(["--to-stream", target]).args(more);
     command.envs(setting.environment());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts `replay` with the keeper's configuration, into a stream on the same server.
+pub fn start(setting: &Setting, target: &str, more: &[&str]) -> Child {
+    command(setting, target, more).spawn().unwrap()
+}
+
+/// Runs it to its end in this folder.
+pub fn replay_in(folder: &Path, setting: &Setting, target: &str, more: &[&str]) -> Done {
+    Done::of(command(setting, target, more).current_dir(folder).output().unwrap())
 }
 
 /// Runs it to its end.

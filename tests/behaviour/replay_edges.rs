@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::replay::{replay, state_file};
+use super::replay::{replay, replay_in, state_file};
 use crate::support::http::Message;
 use crate::support::keeper::{LIMIT, Setting};
 use crate::support::kpl::{User, aggregates};
@@ -249,4 +249,40 @@ fn objects_whose_bodies_break_off_are_read_on_from_there() {
     assert_eq!((done.code, done.summary()["records"].as_u64()), (Some(0), Some(140)), "{done:?}");
     assert!(broken.used() > 2, "bodies broke off {} times", broken.used());
     assert_eq!(payloads(&target), scene.put.iter().cloned().collect());
+}
+
+#[test]
+fn copies_in_folders_are_replayed_each_to_its_end_also_when_an_object_comes_late() {
+    let mut scene = Scene::new("folders", 1);
+    let setting = archived(&mut scene, 120);
+    let target = aws::stream("target", 1);
+    let keys = aws::keys(&scene.bucket, "");
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &folders {
+        for key in &keys {
+            let file = folder.path().join("copy").join(key);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, aws::object(&scene.bucket, key).unwrap().body).unwrap();
+        }
+    }
+    // As it was a moment before the newest object came.
+    let newest = keys.iter().rfind(|key| key.contains("_ledger/shardId-")).unwrap();
+    let newest: Value = serde_json::from_slice(&aws::object(&scene.bucket, newest).unwrap().body).unwrap();
+    let (key, late) = (newest["key"].as_str().unwrap(), newest["records"].as_u64().unwrap());
+    let object = folders[0].path().join("copy").join(key);
+    let bytes = fs::read(&object).unwrap();
+    fs::remove_file(&object).unwrap();
+
+    let more = ["--dir", "copy", "--json"];
+    let early = replay_in(folders[0].path(), &setting, &target, &more);
+    assert_eq!((early.code, early.summary()["records"].as_u64()), (Some(1), Some(120 - late)), "{early:?}");
+    assert_eq!(early.summary()["on_their_way"], 1, "{early:?}");
+    assert!(early.stderr.contains(key) && early.stderr.contains("the same command"), "{early:?}");
+    fs::write(&object, bytes).unwrap();
+    let again = replay_in(folders[0].path(), &setting, &target, &more);
+    assert_eq!((again.code, again.summary()["records"].as_u64()), (Some(0), Some(late)), "{again:?}");
+    assert_eq!(payloads(&target), scene.put.iter().cloned().collect());
+    // The same words, said elsewhere, mean another archive.
+    let other = replay_in(folders[1].path(), &setting, &target, &more);
+    assert_eq!((other.code, other.summary()["records"].as_u64()), (Some(0), Some(120)), "{other:?}");
 }

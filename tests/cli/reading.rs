@@ -156,3 +156,21 @@ fn a_gap_that_takes_all_of_the_range_is_told() {
     assert!(stdout(&proved).contains("gap: trimmed (certain) after 100 until 200"), "{}", stdout(&proved));
     assert!(stdout(&proved).contains("1 recorded gaps"), "{}", stdout(&proved));
 }
+
+#[test]
+fn an_object_on_its_way_is_told_and_one_that_never_came_is_an_error() {
+    for (written_at, code, told) in [
+        (format!("{:.3}", jiff::Timestamp::now()), 0, "is not there yet, as its ledger entry is the newest"),
+        ("2025-11-22T07:00:00.000Z".to_owned(), 1, "the object of entry 2 is missing"),
+    ] {
+        let mut copy = Copy::new();
+        copy.batch(100, 5, "2025-11-22T06:00:00.000Z");
+        let newest = copy.batch(101, 6, &written_at);
+        fs::remove_file(copy.path(&newest)).unwrap();
+        for more in [&[][..], &["--merge"]] {
+            let read = copy.run("read", more);
+            assert_eq!((read.status.code(), lines(&read)), (Some(code), 1), "{}", stderr(&read));
+            assert!(stderr(&read).contains(&newest) && stderr(&read).contains(told), "{}", stderr(&read));
+        }
+    }
+}

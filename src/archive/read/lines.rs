@@ -173,17 +173,22 @@ impl Lines<'_> {
         batch: &BatchBody,
         send: &mut dyn FnMut(Sent) -> bool,
     ) -> Result<(), ReadFailure> {
-        if self.has_expired(entry, &batch.key)? {
-            send(Sent::Remark(Remark::Expired { key: batch.key.clone(), records: batch.records }));
+        let (key, records) = (batch.key.clone(), batch.records);
+        if self.has_expired(entry, &key)? {
+            send(Sent::Remark(Remark::Expired { key, records }));
             return Ok(());
         }
-        // The newest entry's object may be on its way: then there is nothing of it yet.
-        let newest = self
-            .archive
-            .store
-            .head(&self.archive.keys.entry(&entry.shard, entry.stream_created, entry.serial + 1), self.stop)?
-            .is_none();
-        if newest {
+        let store = &self.archive.store;
+        let next = self.archive.keys.entry(&entry.shard, entry.stream_created, entry.serial + 1);
+        let newest = store.head(&next, self.stop)?.is_none();
+        if !newest && store.head(&key, self.stop)?.is_some() {
+            // It came since, and the next entry after it.
+            return self.of_batch(entry, batch, send);
+        }
+        let age = store.service_time(self.stop)?.since(entry.written_at);
+        if newest && age < self.query.on_its_way {
+            let (shard, created) = (entry.shard.clone(), entry.stream_created.as_seconds());
+            send(Sent::Remark(Remark::OnItsWay { shard, created, serial: entry.serial, key, records }));
             return Ok(());
         }
         Err(ReadFailure::Damaged {

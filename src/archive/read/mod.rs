@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 pub use self::lines::Wanted;
 use self::lines::{Lines, Sent};
@@ -40,6 +41,8 @@ pub struct Query {
     pub at_once: usize,
     /// Only these entries; `None`: all that there are.
     pub only: Option<Entries>,
+    /// So long the object of a newest entry may be on its way after the entry was put.
+    pub on_its_way: Duration,
 }
 
 /// Entries of ledgers: of each, by its stream's creation in epoch seconds and its shard, ranges of serials.
@@ -96,6 +99,19 @@ pub enum Remark {
         /// The key of the object.
         key: String,
         /// How many records it held.
+        records: u64,
+    },
+    /// The entry is the newest of its ledger and its object is not there yet.
+    OnItsWay {
+        /// The shard.
+        shard: ShardId,
+        /// Its stream's creation, in epoch seconds.
+        created: i64,
+        /// The ledger entry.
+        serial: u64,
+        /// The key of the object.
+        key: String,
+        /// How many records it will hold.
         records: u64,
     },
     /// Only payloads lie in the object: all of it is given, though not all of it may have arrived

@@ -298,3 +298,22 @@ fn gaps_of_the_range_are_told_also_where_no_record_is() {
         }
     }
 }
+
+#[test]
+fn an_object_on_its_way_is_told_and_one_that_never_came_is_an_error() {
+    let shelf = good();
+    let newest = Scribe::new(&shelf, "shardId-000000000003", &[], (0, 9)).batch(3000, 7, start());
+    let object = shelf.objects().remove(&newest).unwrap();
+    for merged in [false, true] {
+        // Its entry was written a hundred hours ago.
+        let query = Query { merged, on_its_way: 101 * HOUR, ..Query::default() };
+        let (records, remarks) = read(&shelf, &query);
+        assert_eq!((records.len(), remarks.len()), (1905, 2));
+        let on_its_way = |remark: &Remark| matches!(remark, Remark::OnItsWay { serial: 1, records: 7, .. });
+        assert!(remarks.iter().any(on_its_way), "{remarks:?}");
+        let (told, _) = failure(&shelf, &Query { on_its_way: 99 * HOUR, ..query });
+        assert!(told.starts_with(&newest) && told.contains("the object of entry 1 is missing"), "{told}");
+    }
+    shelf.objects().insert(newest, object);
+    assert_eq!(numbers(&shelf, &Query::default()).len(), 1912);
+}

@@ -36,6 +36,8 @@ struct Pages {
     open: HashMap<u64, Line>,
     reading: Vec<Reading>,
     next_tag: u64,
+    /// The object of some entry was not there: not everything was read.
+    awaits: bool,
     /// The state file could not be written.
     failure: Option<Failure>,
 }
@@ -57,7 +59,7 @@ impl Book {
         }
         let reading = heads.iter().map(|_| Reading::default()).collect();
         let open = HashMap::new();
-        let pages = Pages { progress, state, open, reading, next_tag: 0, failure: None };
+        let pages = Pages { progress, state, open, reading, next_tag: 0, awaits: false, failure: None };
         Self { ledgers, pages: Mutex::new(pages) }
     }
 
@@ -67,16 +69,9 @@ impl Book {
 
     /// Takes a line that was read; gives the tag of its record, or `None` if it is done.
     pub(super) fn enter(&self, at: &LineAt<'_>) -> Option<u64> {
-        let of_shard = self.ledgers.get(at.shard)?;
-        let (_, ledger) = of_shard.iter().find(|(created, _)| *created == at.created)?;
-        let line = Line { ledger: *ledger, entry: at.serial, line: at.line };
+        let line = Line { ledger: self.number(at.shard, at.created)?, entry: at.serial, line: at.line };
         let mut pages = self.pages();
-        let reading = pages.reading.get_mut(line.ledger)?;
-        if reading.at != Some(line.entry) {
-            reading.at = Some(line.entry);
-            let notes = pages.completed(line.ledger);
-            pages.note(&notes);
-        }
+        pages.comes_to(line.ledger, line.entry)?;
         if pages.progress.is_done(line.ledger, line.entry, line.line) {
             return None;
         }
@@ -87,6 +82,23 @@ impl Book {
         pages.next_tag += 1;
         pages.open.insert(tag, line);
         Some(tag)
+    }
+
+    /// The object of an entry is not there yet: the entry stays to be done, and so does the replay.
+    pub(super) fn awaits(&self, shard: &ShardId, created: i64, serial: u64) {
+        let mut pages = self.pages();
+        pages.awaits = true;
+        let Some(ledger) = self.number(shard, created) else { return };
+        // What nobody will call done.
+        if let Some(reading) = pages.comes_to(ledger, serial) {
+            *reading.open.entry(serial).or_default() += 1;
+        }
+    }
+
+    /// Which ledger of the state file's head it is.
+    fn number(&self, shard: &ShardId, created: i64) -> Option<usize> {
+        let of_shard = self.ledgers.get(shard)?;
+        of_shard.iter().find(|(of, _)| *of == created).map(|(_, ledger)| *ledger)
     }
 
     /// These are done: confirmed by the stream, or safe among the dead letters.
@@ -131,7 +143,7 @@ impl Book {
     /// Everything was read; if everything is done, too, the state file says so.
     pub(super) fn finish(&self, now: Timestamp) -> Result<bool, Failure> {
         let mut pages = self.pages();
-        let whole = pages.open.is_empty() && pages.failure.is_none();
+        let whole = pages.open.is_empty() && !pages.awaits && pages.failure.is_none();
         if whole {
             pages.note(&[Note::Finished { finished: now }]);
         }
@@ -146,6 +158,17 @@ impl Book {
 }
 
 impl Pages {
+    /// Reading has come to this entry, and left those before it; `None` if there is no such ledger.
+    fn comes_to(&mut self, ledger: usize, entry: u64) -> Option<&mut Reading> {
+        let reading = self.reading.get_mut(ledger)?;
+        if reading.at != Some(entry) {
+            reading.at = Some(entry);
+            let notes = self.completed(ledger);
+            self.note(&notes);
+        }
+        self.reading.get_mut(ledger)
+    }
+
     /// What can be told of entries as wholes: reading has left them, and nothing of them is open.
     fn completed(&mut self, ledger: usize) -> Vec<Note> {
         let before = self.progress.before(ledger);
@@ -234,5 +257,28 @@ mod tests {
         assert_eq!((found().finished(), book.records()), (Some(Timestamp::from_seconds(9)), 4));
         let other = ShardId::new("shardId-000000000001");
         assert_eq!(book.enter(&LineAt { shard: &other, ..at(1, 1) }), None);
+    }
+
+    #[test]
+    fn an_entry_whose_object_is_not_there_yet_stays_to_be_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.ndjson");
+        let shard = ShardId::new("shardId-000000000000");
+        let heads = [LedgerHead { shard: shard.clone(), created: 1, newest: 3 }];
+        let head =
+            Head { ledgers: heads.to_vec(), ..Head::new(task(), Timestamp::from_seconds(7), (None, None)) };
+        let state = StateFile::begin(&path, head).unwrap();
+        let book = Book::new(&heads, Progress::new(1), state);
+        let tag = book.enter(&LineAt { shard: &shard, created: 1, serial: 2, line: 0 }).unwrap();
+        book.awaits(&shard, 1, 3);
+        book.done([tag]);
+        assert!(!book.finish(Timestamp::from_seconds(9)).unwrap());
+        drop(book);
+        let (state, found) = StateFile::go_on(&path, &task()).unwrap().unwrap();
+        assert_eq!((found.progress.finished(), found.progress.left(0, 3)), (None, vec![3..=3]));
+        let book = Book::new(&heads, found.progress, state);
+        let tag = book.enter(&LineAt { shard: &shard, created: 1, serial: 3, line: 0 }).unwrap();
+        book.done([tag]);
+        assert!(book.finish(Timestamp::from_seconds(9)).unwrap());
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Count<'a> {
     pub(super) refused: u64,
     pub(super) without_key: u64,
     pub(super) remarks: u64,
+    pub(super) on_their_way: u64,
 }
 
 impl<'a> Count<'a> {
@@ -44,6 +45,7 @@ impl<'a> Count<'a> {
             refused: 0,
             without_key: 0,
             remarks: 0,
+            on_their_way: 0,
         }
     }
 }
@@ -76,7 +78,10 @@ impl Taker for Count<'_> {
     }
 
     fn remark(&mut self, remark: Remark) {
-        self.remarks += 1;
+        match remark {
+            Remark::OnItsWay { .. } => self.on_their_way += 1,
+            Remark::Gap { .. } | Remark::Expired { .. } | Remark::Untimed { .. } => self.remarks += 1,
+        }
         self.screen.aside(|| crate::commands::read::tell(&remark));
     }
 }

@@ -76,6 +76,8 @@ pub(super) struct State {
     pub(super) without_key: u64,
     /// Gaps that were met, and objects that have expired.
     pub(super) remarks: u64,
+    /// Objects that were not there yet: the next run sends what they hold.
+    pub(super) on_their_way: u64,
     /// Why the producer takes no more.
     pub(super) fatal: Option<String>,
     /// Why this program can't go on.
@@ -112,7 +114,13 @@ impl Taker for Feed<'_> {
     }
 
     fn remark(&mut self, remark: Remark) {
-        self.state.remarks += 1;
+        match &remark {
+            Remark::OnItsWay { shard, created, serial, .. } => {
+                self.book.awaits(shard, *created, *serial);
+                self.state.on_their_way += 1;
+            }
+            Remark::Gap { .. } | Remark::Expired { .. } | Remark::Untimed { .. } => self.state.remarks += 1,
+        }
         self.screen.aside(|| crate::commands::read::tell(&remark));
     }
 }

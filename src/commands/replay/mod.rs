@@ -132,7 +132,7 @@ impl ReplayArgs {
         matches!(self.range.from, Some(When::Ago(_))) || matches!(self.range.to, Some(When::Ago(_)))
     }
 
-    fn query(&self, head: &Head, progress: &Progress, selection: Selection) -> Query {
+    fn query(&self, head: &Head, progress: &Progress, opened: &Opened, selection: Selection) -> Query {
         let left = head.ledgers.iter().enumerate();
         let left = left.map(|(number, ledger)| {
             ((ledger.created, ledger.shard.clone()), progress.left(number, ledger.newest))
@@ -144,6 +144,7 @@ impl ReplayArgs {
             merged: true,
             at_once: 1,
             only: Some(left.collect()),
+            on_its_way: opened.on_its_way(),
         }
     }
 
@@ -240,7 +241,7 @@ impl Replay<'_> {
         let mut summary = Summary { dry_run: true, ..self.summary(&head, progress.records()) };
         summary.finished = progress.finished().is_some();
         let screen = Screen::new(None);
-        let query = self.args.query(&head, &progress, self.selection.clone());
+        let query = self.args.query(&head, &progress, self.opened, self.selection.clone());
         let mut count = Count::new(&screen, &head.ledgers, progress, self.target.most_record_bytes);
         if !summary.finished {
             let read = self.opened.archive.read(&query, &mut count, &self.opened.stop);
@@ -251,7 +252,7 @@ impl Replay<'_> {
         }
         summary.estimate(count.records, count.bytes, self.args.rate, self.target.open_shards);
         (summary.failed, summary.without_key) = (count.refused, count.without_key);
-        summary.missing = count.remarks;
+        (summary.missing, summary.on_their_way) = (count.remarks, count.on_their_way);
         summary.tell(self.args.json)
     }
 
@@ -279,7 +280,7 @@ impl Replay<'_> {
             ));
             return Ok(());
         }
-        let query = self.args.query(&head, &progress, self.selection.clone());
+        let query = self.args.query(&head, &progress, self.opened, self.selection.clone());
         let book = Arc::new(Book::new(&head.ledgers, progress, file));
         let letters = DeadLetters::open(self.args.dead_letter.as_deref())?;
         let producer = self.producer(Arc::clone(&book))?;
@@ -307,7 +308,7 @@ impl Replay<'_> {
         };
         summary.count(&producer.totals(), feed.took());
         (summary.failed, summary.without_key) = (feed.letters.count(), feed.state.without_key);
-        summary.missing = feed.state.remarks;
+        (summary.missing, summary.on_their_way) = (feed.state.remarks, feed.state.on_their_way);
         summary.finished = whole.as_ref().is_ok_and(|whole| *whole);
         summary.tell(self.args.json)?;
         if let Some(failure) = feed.state.failure.take() {
@@ -354,6 +355,12 @@ impl Replay<'_> {
         if summary.failed > 0 {
             let place = summary.dead_letters.as_deref().unwrap_or("named above");
             return Err(Failure::failed(format!("{} could not be put: {place}", summary.failed)));
+        }
+        if summary.on_their_way > 0 {
+            return Err(Failure::failed(format!(
+                "objects of {} newest entries were not there yet, told above; the same command sends them when they are",
+                summary.on_their_way
+            )));
         }
         Ok(())
     }

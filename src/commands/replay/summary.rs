@@ -47,6 +47,8 @@ pub(super) struct Summary {
     pub(super) without_key: u64,
     /// Gaps of the archive, and objects that have expired.
     pub(super) missing: u64,
+    /// Objects of newest entries that were not there yet.
+    pub(super) on_their_way: u64,
     /// Records that earlier runs had put.
     pub(super) done_before: u64,
     /// Whether nothing of the range is left.
@@ -136,6 +138,13 @@ impl Summary {
         if self.missing > 0 {
             let _ = writeln!(text, "missing  {} gaps or expired objects, told above", self.missing);
         }
+        if self.on_their_way > 0 {
+            let _ = writeln!(
+                text,
+                "to come  {} objects of newest entries that were not there yet, told above",
+                self.on_their_way
+            );
+        }
         if self.done_before > 0 {
             let _ = writeln!(text, "before   {} were put by earlier runs", self.done_before);
         }
@@ -185,6 +194,7 @@ mod tests {
             failed: 1,
             without_key: 3,
             missing: 1,
+            on_their_way: 2,
             done_before: 9,
             finished: false,
             state: "t.ndjson".into(),
@@ -196,6 +206,7 @@ mod tests {
             "failed   1 not put, named above; the same command tries them again\n",
             "keyless  3 go by",
             "missing  1 gaps",
+            "to come  2 objects of newest entries",
             "before   9 were put by earlier runs\n",
             "stopped  the same command goes on; its state is t.ndjson\n",
         ] {
