@@ -58,13 +58,9 @@ impl Opened {
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keys = Keys::new(&config.archive.prefix, &config.stream.name);
-        let (store, aws, runtime): (Arc<dyn ObjectStore>, _, _) = match dir {
-            Some(dir) if dir.is_dir() => {
-                (Arc::new(Folder::new(dir.to_owned(), Arc::clone(&clock))), None, None)
-            }
-            Some(dir) => {
-                return Err(Failure::usage(format!("--dir {}: there is no such folder", dir.display())));
-            }
+        let dir = dir.map(full_path).transpose()?;
+        let (store, aws, runtime): (Arc<dyn ObjectStore>, _, _) = match &dir {
+            Some(dir) => (Arc::new(Folder::new(dir.clone(), Arc::clone(&clock))), None, None),
             None => {
                 let runtime = runtime()?;
                 let clients = Clients::load(runtime.handle(), &aws_settings(&config))
@@ -77,16 +73,7 @@ impl Opened {
             }
         };
         let archive = Archive { store, keys, has_metadata: dir.is_none() };
-        Ok(Self {
-            config,
-            archive,
-            aws,
-            stop,
-            clock,
-            dir: dir.map(Path::to_owned),
-            _watch: watch,
-            _runtime: runtime,
-        })
+        Ok(Self { config, archive, aws, stop, clock, dir, _watch: watch, _runtime: runtime })
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -115,6 +102,28 @@ impl Opened {
         match &self.dir {
             Some(dir) => dir.join(root).display().to_string(),
             None => format!("s3://{}/{root}", self.config.archive.bucket),
+        }
+    }
+}
+
+/// The one full path of a folder: what is remembered of an archive must not hold for another one that the
+/// same words mean elsewhere.
+fn full_path(dir: &Path) -> Result<PathBuf, Failure> {
+    let full = dir.canonicalize().ok().filter(|full| full.is_dir());
+    full.ok_or_else(|| Failure::usage(format!("--dir {}: there is no such folder", dir.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_name() {
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(full_path(Path::new(".")).unwrap(), here);
+        assert_eq!(full_path(Path::new("src/../src")).unwrap(), here.join("src"));
+        for none in ["Cargo.toml", "no/such/folder"] {
+            assert!(full_path(Path::new(none)).unwrap_err().message.contains("there is no such folder"));
         }
     }
 }
