@@ -15,7 +15,7 @@ use super::verify::selected;
 use super::{Archive, Selection};
 use crate::codec::Renderer;
 use crate::codec::aggregate::for_each_user_record;
-use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, GapCause};
+use crate::model::ledger::{BatchBody, Begin, BeginBody, Body, GapBody, GapCause};
 use crate::model::record::RawRecord;
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::HashKeyRange;
@@ -156,7 +156,8 @@ impl<'a> Shard<'a> {
         let Body::Begin(begin) = begin.entry.body else { return Ok(Default::default()) };
         let indices = selected(archive, ledger, selection, stop)?;
         let from_beginning = indices.start == 0;
-        let to_end = indices.end == ledger.serials.len();
+        let end = indices.end;
+        let to_end = end == ledger.serials.len();
         let range = range_of(&begin);
         let mut shard = Shard {
             archive,
@@ -172,7 +173,8 @@ impl<'a> Shard<'a> {
         let mut claim = shard.next_claim()?;
         let start = match &claim {
             Some(claim) if !from_beginning => IteratorStart::At(claim.batch.first_sequence_number.clone()),
-            Some(_) | None => IteratorStart::TrimHorizon,
+            Some(_) => IteratorStart::TrimHorizon,
+            None => behind(archive, ledger, end, stop)?,
         };
         let wanted_from = if let Begin::At(time) = begin.begin { Some(time) } else { None };
         let mut held = Held::from(stream, &ledger.shard, start, stop);
@@ -222,14 +224,15 @@ impl<'a> Shard<'a> {
 
     fn take(&mut self, claim: Option<&Claim>, record: &RawRecord, wanted_from: Option<Timestamp>) {
         self.compared.records += 1;
+        // What arrived before the stream's start was never wanted.
+        let wanted = wanted_from.is_none_or(|from| record.arrival >= from);
         let Some(claim) = claim else {
-            self.compared.to_come += 1;
+            self.compared.to_come += u64::from(wanted);
             return;
         };
         let number = &record.sequence_number;
         if *number < claim.batch.first_sequence_number {
-            // What arrived before the stream's start was never wanted.
-            if wanted_from.is_none_or(|from| record.arrival >= from) {
+            if wanted {
                 self.note_unclaimed(number, claim.after_gap);
             }
             return;
@@ -308,6 +311,28 @@ impl<'a> Shard<'a> {
         );
         self.faults.push(Fault::new(FaultKind::RecordsDiffer, &batch.key, told));
     }
+}
+
+/// Where the stream goes on behind the entries up to an index: those before it have claimed what lies before.
+fn behind(
+    archive: &Archive,
+    ledger: &LedgerAt,
+    end: usize,
+    stop: &Stop,
+) -> Result<IteratorStart, StoreError> {
+    let mut lost = false;
+    for index in (0..end).rev() {
+        let Some(Ok(read)) = archive.entry(ledger, ledger.serials[index], stop)? else { continue };
+        // The batch before a `lost` gap is void, and has claimed nothing.
+        let void = std::mem::take(&mut lost);
+        match read.entry.body {
+            Body::Batch(batch) if !void => return Ok(IteratorStart::After(batch.last_sequence_number)),
+            Body::Gap(GapBody { resumes_at: Some(number), .. }) => return Ok(IteratorStart::At(number)),
+            Body::Gap(gap) => lost = gap.why == GapCause::Lost,
+            Body::Batch(_) | Body::Begin(_) | Body::End(_) => {}
+        }
+    }
+    Ok(IteratorStart::TrimHorizon)
 }
 
 /// The shard's hash keys as its first entry has them; a broken one is `verify`'s to tell.

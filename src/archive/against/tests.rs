@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::archive::canned::Canned;
 use crate::archive::fault::FaultKind::*;
-use crate::archive::scribe::{HOUR, archive_of, keys, number, start};
+use crate::archive::scribe::{HOUR, Scribe, archive_of, keys, number, start};
 use crate::model::shard::ShardId;
 use crate::ports::ObjectStore;
 use crate::testing::Shelf;
@@ -81,6 +81,39 @@ fn a_range_is_compared_without_the_rest() {
     let (compared, faults) = held(&shelf, &stream, &Selection { from: Some(from), to: Some(to), shard });
     assert_eq!(faults, []);
     assert!((30..=90).contains(&compared.batches), "{compared:?}");
+}
+
+#[test]
+fn a_range_after_all_batches_begins_where_they_end() {
+    for lost in [false, true] {
+        let shelf = archive_of(8, 3);
+        let mut stream = Canned::of(&shelf);
+        let child = ShardId::new("shardId-000000000001");
+        if lost {
+            // The newest batch is given up, and nobody knows where its records end: all of them may come.
+            let mut scribe = Scribe::new(&shelf, "shardId-000000000003", &[], (0, 9));
+            scribe.batch(3000, 10, start());
+            scribe.batch(3010, 10, start());
+            scribe.append(Body::Gap(GapBody {
+                after: Some(number(3009)),
+                resumes_at: None,
+                why: GapCause::Lost,
+                certain: false,
+                from: start(),
+                to: start(),
+            }));
+            stream = Canned::of(&shelf);
+        }
+        let shard = if lost { ShardId::new("shardId-000000000003") } else { child };
+        let records = stream.shards.get_mut(&shard).unwrap();
+        let new = |n: u64, like: &RawRecord| RawRecord { sequence_number: number(n), ..like.clone() };
+        records.extend([5000, 5001].map(|n| new(n, &records[0].clone())));
+        let from = Some(start() + 50 * HOUR);
+        let selection = Selection { from, to: None, shard: Some(shard) };
+        let (compared, faults) = held(&shelf, &stream, &selection);
+        let to_come = if lost { 12 } else { 2 };
+        assert_eq!((compared.to_come, compared.records, faults), (to_come, to_come, vec![]));
+    }
 }
 
 #[test]
