@@ -1,7 +1,8 @@
 //! The configuration file: one TOML file, one stream; validated once.
 //!
 //! Owns every table and key, their types, defaults and limits. After [`Config::load`] a value's type is
-//! the proof that it was checked. Does not start anything, and reads no environment variable.
+//! the proof that it was checked. Does not start anything, and reads no environment variable; of the time it
+//! knows only whether a start lies in the future.
 
 mod error;
 mod file;
@@ -13,7 +14,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{ConfigError, Problem};
 
@@ -289,15 +290,27 @@ pub struct Aws {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file, also against the time it is now.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+        Self::parse_at(&text, path, this_machines_time())
     }
 
-    /// Checks a file's text; `path` is what errors call it. All that is wrong is told at once.
+    /// Checks a file's text; `path` is what errors call it. All that is wrong is told at once, whatever
+    /// time it is.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        sections::parse(text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+        Self::parse_at(text, path, Timestamp::LATEST)
     }
+
+    fn parse_at(text: &str, path: &Path, now: Timestamp) -> Result<Self, ConfigError> {
+        sections::parse(text, now)
+            .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "no clock has been made yet when the file is read")]
+fn this_machines_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::model::batch::{Compression, Form, Format, Level, Limits};
 use crate::model::key::{Layout, Prefix};
+use crate::model::timestamp::Timestamp;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -31,11 +32,11 @@ const STORAGE_CLASSES: &[(&str, &str)] = &[
     ("REDUCED_REDUNDANCY", "REDUCED_REDUNDANCY"),
 ];
 
-/// The text of a file as a configuration, or all that is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+/// The text of a file as a configuration, or all that is wrong with it at this time.
+pub(super) fn parse(text: &str, now: Timestamp) -> Result<Config, Vec<Problem>> {
     let document = document(text).map_err(|problem| vec![problem])?;
     let mut file = File::new(text, document.as_table());
-    let config = all(&mut file);
+    let config = all(&mut file, now);
     let (problems, _) = file.finish();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -48,12 +49,12 @@ pub(super) fn parse(text: &str) -> Result<Config, Vec<Problem>> {
 pub(super) fn known() -> Vec<Known> {
     let root = toml_edit::Table::new();
     let mut file = File::new("", &root);
-    let _ = all(&mut file);
+    let _ = all(&mut file, Timestamp::LATEST);
     file.finish().1
 }
 
-fn all(file: &mut File<'_>) -> Option<Config> {
-    let stream = stream(file.section("stream"));
+fn all(file: &mut File<'_>, now: Timestamp) -> Option<Config> {
+    let stream = stream(file.section("stream"), now);
     let batch = batch(file.section("batch"));
     let archive = archive(file.section("archive"));
     let disk = disk(file.section("disk"), stream.as_ref().map_or("", |stream| &stream.name));
@@ -65,7 +66,7 @@ fn all(file: &mut File<'_>) -> Option<Config> {
     Some(Config { stream: stream?, batch, archive: archive?, disk, checkpoint, notice, metrics, log, aws })
 }
 
-fn stream(mut from: Section<'_, '_>) -> Option<Stream> {
+fn stream(mut from: Section<'_, '_>, now: Timestamp) -> Option<Stream> {
     let by_arn = from.optional("arn", value::checked(value::stream_arn));
     let by_name = if from.has("arn") {
         let name = from.optional("name", value::checked(value::stream_name));
@@ -77,7 +78,7 @@ fn stream(mut from: Section<'_, '_>) -> Option<Stream> {
         from.required("name", "the stream's name, or arn in its place", value::checked(value::stream_name))
     };
     let (start, refresh, poll) = (
-        from.read("start", Start::TrimHorizon, value::start),
+        from.read("start", Start::TrimHorizon, value::start(now)),
         from.read("refresh", std::time::Duration::from_secs(60), value::duration("1s", "1h")),
         from.read("poll", std::time::Duration::from_secs(1), value::duration("200ms", "1m")),
     );

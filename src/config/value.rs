@@ -11,6 +11,7 @@ use toml_edit::Item;
 use super::{Consumer, HostPort, Start, TopicArn};
 use crate::model::batch::Level;
 use crate::model::key::Prefix;
+use crate::model::timestamp::Timestamp;
 
 /// What a value is, with its article.
 pub(super) fn kind(item: &Item) -> &'static str {
@@ -193,17 +194,29 @@ pub(super) fn consumer(item: &Item) -> Result<Consumer, String> {
     Err(format!("fan_out = {name:?} is not a consumer's name; allowed: 1 to 128 of a-z A-Z 0-9 _ . -"))
 }
 
-/// Where a stream begins; a time may stand with or without quotes.
-pub(super) fn start(item: &Item) -> Result<Start, String> {
+/// How far this machine's clock may be behind that of the service.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// Where a stream begins; a time may stand with or without quotes. One that is still to come is refused:
+/// Kinesis knows no such place, and the first start is written down in the bucket for good.
+pub(super) fn start(now: Timestamp) -> impl FnOnce(&Item) -> Result<Start, String> {
     const ALLOWED: &str = "allowed: trim_horizon, latest, or an RFC 3339 time such as 2026-11-22T05:11:00Z";
-    let text = match (item.as_str(), item.as_datetime()) {
-        (Some("trim_horizon"), _) => return Ok(Start::TrimHorizon),
-        (Some("latest"), _) => return Ok(Start::Latest),
-        (Some(text), _) => text.to_owned(),
-        (None, Some(time)) => time.to_string(),
-        (None, None) => return Err(wrong_kind(item, "a string or a time")),
-    };
-    text.parse().map(Start::At).map_err(|_| format!("= {text:?} is not a start; {ALLOWED}"))
+    move |item| {
+        let text = match (item.as_str(), item.as_datetime()) {
+            (Some("trim_horizon"), _) => return Ok(Start::TrimHorizon),
+            (Some("latest"), _) => return Ok(Start::Latest),
+            (Some(text), _) => text.to_owned(),
+            (None, Some(time)) => time.to_string(),
+            (None, None) => return Err(wrong_kind(item, "a string or a time")),
+        };
+        let at: Timestamp = text.parse().map_err(|_| format!("= {text:?} is not a start; {ALLOWED}"))?;
+        if at > now + CLOCKS_APART {
+            return Err(format!(
+                "= {text:?} lies in the future: it is {now} now; allowed: trim_horizon, latest, or a time that has passed"
+            ));
+        }
+        Ok(Start::At(at))
+    }
 }
 
 /// A stream's name by Kinesis' pattern. `.` and `..` keep it too, but are no folders.

@@ -40,6 +40,30 @@ fn a_start_is_a_word_or_a_time() {
 }
 
 #[test]
+fn a_start_that_is_still_to_come_is_refused_with_its_line() {
+    let now = "2026-11-22T05:00:00Z".parse().unwrap();
+    let at = |start: &str| {
+        let text = with("stream", &format!("start = {start}"));
+        let outcome = Config::parse_at(&text, Path::new("k.toml"), now);
+        outcome.map(|config| config.stream.start).map_err(|error| error.to_string())
+    };
+    // Clocks differ, and a file may say the present minute.
+    assert_eq!(at("2026-11-22T05:01:00Z"), Ok(Start::At("2026-11-22T05:01:00Z".parse().unwrap())));
+    for later in ["\"2026-11-22T05:01:01Z\"", "\"2027-01-01T00:00:00Z\""] {
+        let said = format!(
+            "k.toml:3: [stream] start = {later} lies in the future: it is 2026-11-22T05:00:00.000Z now"
+        );
+        let error = at(later).unwrap_err();
+        assert!(error.starts_with(&said), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("k.toml");
+    std::fs::write(&path, with("stream", "start = 9000-01-01T00:00:00Z")).unwrap();
+    let failure = Failure::from(Config::load(&path).unwrap_err());
+    assert!(failure.exit_code() == 2 && failure.message.contains("lies in the future"), "{failure}");
+}
+
+#[test]
 fn durations_keep_their_limits() {
     for (table, key, low, high, below, above) in [
         ("stream", "refresh", "1s", "1h", "999ms", "61m"),
