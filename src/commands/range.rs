@@ -37,11 +37,11 @@ impl FromStr for When {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(time) = text.parse() {
+        if let Some(time) = instant(text) {
             return Ok(Self::At(time));
         }
         if text.len() == "2026-11-22".len()
-            && let Ok(midnight) = format!("{text}T00:00:00Z").parse()
+            && let Some(midnight) = instant(&format!("{text}T00:00:00Z"))
         {
             return Ok(Self::At(midnight));
         }
@@ -49,6 +49,16 @@ impl FromStr for When {
             "neither a time such as 2026-11-22T05:00:00Z, nor a date such as 2026-11-22, nor an age such as 2h".to_owned()
         })
     }
+}
+
+/// An RFC 3339 time. The last hours of the year 9999, which people write for "never", lie past the last instant
+/// that there is a number for, and are taken for it: the year before has the same days.
+fn instant(text: &str) -> Option<Timestamp> {
+    let never = || {
+        let year_before = format!("9998{}", text.strip_prefix("9999")?);
+        year_before.parse::<Timestamp>().is_ok().then_some(Timestamp::LATEST)
+    };
+    text.parse().ok().or_else(never)
 }
 
 impl When {
@@ -82,6 +92,12 @@ mod tests {
         let at = |text: &str| When::At(text.parse().unwrap());
         assert_eq!("2026-11-22T05:00:00+01:00".parse(), Ok(at("2026-11-22T04:00:00Z")));
         assert_eq!("2026-11-22".parse(), Ok(at("2026-11-22T00:00:00Z")));
+        assert_eq!("2026-11-22T05:00:00.5Z".parse(), Ok(at("2026-11-22T05:00:00.500Z")));
+        for never in ["9999-12-31", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999+00:00"] {
+            assert_eq!(never.parse(), Ok(When::At(Timestamp::LATEST)), "{never}");
+        }
+        assert_eq!("9999-12-30".parse(), Ok(at("9999-12-30T00:00:00Z")));
+        assert!("9999-12-32".parse::<When>().is_err() && "10000-01-01".parse::<When>().is_err());
         assert_eq!("2h".parse(), Ok(When::Ago(Duration::from_secs(7200))));
         assert!("yesterday".parse::<When>().unwrap_err().contains("2026-11-22"));
     }

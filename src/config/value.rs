@@ -377,9 +377,13 @@ pub(super) fn listen(text: &str) -> Result<HostPort, String> {
 /// An address of a service.
 pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    if rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-        && text.bytes().all(|b| b.is_ascii_graphic())
-    {
+    let names_a_host = |rest: &str| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // The colons of an IPv6 address stand in brackets.
+        let port = if authority.rfind(':') > authority.rfind(']') { "" } else { ":80" };
+        host_port(&format!("{authority}{port}")).is_ok()
+    };
+    if rest.is_some_and(names_a_host) && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
         Err("is not an address; allowed: http://HOST:PORT or https://HOST:PORT".to_owned())

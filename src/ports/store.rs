@@ -197,14 +197,33 @@ impl StoreErrorKind {
 /// A call to the object store failed. A failed put may have been applied: it is repeated with
 /// identical bytes until it is stored or taken.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{call} of s3 key {key} failed: {message}")]
+#[error("{call}{} failed: {message}", of(.key))]
 pub struct StoreError {
     /// Which call.
     pub call: &'static str,
-    /// The key or prefix it was about.
+    /// The key or prefix it was about; empty where it was the bucket itself.
     pub key: String,
     /// What to do about it.
     pub kind: StoreErrorKind,
     /// What the service said, and the IAM action if access was denied.
     pub message: String,
+}
+
+fn of(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!(" of s3 key {key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_names_its_key_if_it_had_one() {
+        let error = |call, key: &str| {
+            let (key, message) = (key.to_owned(), "no answer in time".to_owned());
+            StoreError { call, key, kind: StoreErrorKind::NoAnswer, message }.to_string()
+        };
+        assert_eq!(error("GetObject", "a/b"), "GetObject of s3 key a/b failed: no answer in time");
+        assert_eq!(error("HeadBucket", ""), "HeadBucket failed: no answer in time");
+    }
 }

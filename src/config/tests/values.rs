@@ -374,3 +374,24 @@ fn aws_settings_are_checked() {
         assert_eq!(bad("aws", line), format!("{line} {said}"));
     }
 }
+
+#[test]
+fn an_endpoint_has_a_host_and_a_port_that_there_is() {
+    let of = |url: &str| format!("endpoint_url = \"{url}\"");
+    for url in
+        ["https://kinesis.eu-central-1.amazonaws.com", "http://h:1/a/b", "https://[::1]", "http://[::1]:80/"]
+    {
+        assert_eq!(good("aws", &of(url)).aws.endpoint_url.as_deref(), Some(url));
+    }
+    for url in [
+        "http://:99999",
+        "http://:80",
+        "http://h:0",
+        "http://h:65536",
+        "http://h:",
+        "http://[::1",
+        "https://?x",
+    ] {
+        assert!(bad("aws", &of(url)).contains("is not an address"), "{url}");
+    }
+}
