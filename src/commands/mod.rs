@@ -6,6 +6,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod opened;
+mod pace;
 pub mod put;
 pub mod range;
 pub mod read;

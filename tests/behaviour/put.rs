@@ -15,7 +15,7 @@ use crate::support::proxy::{Proxy, Request};
 use crate::support::putting::{Done, Put, failing_entries, failing_third};
 use crate::support::{aws, hex, servers, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 pub fn lines(count: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
     let items: Vec<_> =

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use base64_simd::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::put::{assert_each_once, is_put, lines, written};
+use super::put::{LIMIT, assert_each_once, is_put, lines, written};
 use crate::support::http::Message;
 use crate::support::proxy::{Action, Proxy, Request, kinesis_error};
-use crate::support::putting::Put;
-use crate::support::{aws, fresh, servers};
+use crate::support::putting::{Done, Put};
+use crate::support::{aws, fresh, servers, wait_for};
 
 /// A stream out of the can: takes all that it is given, and notes the entries of each request and their bytes.
 #[derive(Clone, Default)]
@@ -256,4 +258,30 @@ fn an_answer_that_never_came_is_counted_and_the_records_are_sent_again() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!((&done.summary()["ambiguous"], counted.used()), (&json!(2), 1), "{done:?}");
     assert_eq!(aws::records(kinesis, &stream).len(), 4, "at least once, and said so");
+}
+
+#[test]
+fn the_rate_holds_after_a_pause_and_after_a_stop() {
+    let sink = Sink::default();
+    let proxy = sink.serve(1, 1024);
+    let folder = tempfile::tempdir().unwrap();
+    let dead = folder.path().join("dead.ndjson");
+    let put = Put::new(proxy.endpoint(), "s").with("--json --rate 20 --buffer-time 10ms --dead-letter");
+    let mut child = put.path(&dead).start_open();
+    let mut to = child.stdin.take().unwrap();
+    let sent = || sink.requests.lock().unwrap().iter().map(|(entries, _)| *entries).sum::<usize>();
+    to.write_all(b"first\n").unwrap();
+    wait_for("the first record", LIMIT, || (sent() == 1).then_some(()));
+    // Long enough for an average to allow a hundred at once.
+    std::thread::sleep(Duration::from_secs(5));
+    let begun = Instant::now();
+    to.write_all(&b"more\n".repeat(1_000)).unwrap();
+    wait_for("some of them", LIMIT, || (sent() > 30).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let done = Done::of(child.wait_with_output().unwrap());
+    let most = 22 + 20 * usize::try_from(begun.elapsed().as_secs() + 1).unwrap();
+    assert!(sent() > 30 && sent() <= most, "{} sent, at most {most}: {done:?}", sent());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let letters = fs::read_to_string(&dead).unwrap().lines().count();
+    assert_eq!(sent() + letters, 1_001, "what was read and not sent is kept");
 }

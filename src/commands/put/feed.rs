@@ -1,6 +1,6 @@
 //! From the input into the producer, item by item, until the input's end or a stop.
 //!
-//! Owns the numbering of items, the pace that was asked for, and what happens to an item that can't be
+//! Owns the numbering of items, and what happens to an item that can't be
 //! put. An item is done once it is delivered, passed over or safe among the dead letters.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::keys::Keys;
 use super::letters::{DeadLetters, Place};
 use super::screen::Screen;
 use super::tracker::{ResumeFile, Tracker};
+use crate::commands::pace::Pace;
 use crate::error::Failure;
 use crate::ports::Clock;
 use crate::producer::{Producer, Record, Refused, Stored, Undelivered, Watch, Why};
@@ -24,6 +25,8 @@ use crate::stop::Stop;
 
 /// After a stop, for what was taken to be delivered.
 const DRAIN: Duration = Duration::from_secs(10);
+/// After a stop, for what was read from a pipe and must wait for its turn at the pace.
+const LAST_CALL: Duration = Duration::from_secs(5);
 /// Between two looks at the screen, the stop and what was given up.
 const TICK: Duration = Duration::from_millis(100);
 /// Between two writes of the resume file.
@@ -73,8 +76,7 @@ pub(super) struct Feed<'a> {
     pub(super) form: Form,
     pub(super) letters: DeadLetters,
     pub(super) resume: Option<ResumeFile>,
-    /// Records a second.
-    pub(super) rate: Option<f64>,
+    pub(super) pace: Option<Pace>,
     /// Items before this one are passed over.
     pub(super) skip: u64,
     pub(super) state: State,
@@ -91,8 +93,8 @@ pub(super) struct State {
     starts: Vec<u64>,
     pub(super) empty: u64,
     pub(super) skipped: u64,
-    /// Records offered.
-    offered: u64,
+    /// After a stop: until when what was read from a pipe still goes at its pace.
+    last_call: Option<Duration>,
     /// Why the producer takes no more.
     pub(super) fatal: Option<String>,
     ticked: Duration,
@@ -175,13 +177,12 @@ impl Feed<'_> {
                 return Ok(true);
             }
         };
-        self.keep_pace()?;
+        if !self.keep_pace()? {
+            return Ok(false);
+        }
         loop {
             record = match self.producer.offer(record) {
-                Ok(()) => {
-                    self.state.offered += 1;
-                    return Ok(true);
-                }
+                Ok(()) => return Ok(true),
                 Err(Refused::Full(record)) => record,
                 Err(Refused::Never(undelivered)) => return self.never(*undelivered),
             };
@@ -209,15 +210,20 @@ impl Feed<'_> {
         }
     }
 
-    /// Waits until the next record is due.
-    fn keep_pace(&mut self) -> Result<(), Failure> {
-        let Some(rate) = self.rate else { return Ok(()) };
-        let due = self.state.begun + Duration::from_secs_f64(self.state.offered as f64 / rate);
+    /// Waits until the next record is due; `false` if it is not before the end. A stop is no reason to hurry:
+    /// what was read from a pipe goes on at the pace, for a while.
+    fn keep_pace(&mut self) -> Result<bool, Failure> {
         loop {
-            let seen = self.stop.seen();
-            let wait = due.saturating_sub(self.clock.monotonic());
-            if wait.is_zero() || self.stop.reason().is_some() {
-                return Ok(());
+            let (seen, now) = (self.stop.seen(), self.clock.monotonic());
+            let wait = self.pace.as_mut().map_or(Duration::ZERO, |pace| pace.take(now));
+            if wait.is_zero() {
+                return Ok(true);
+            }
+            if self.stop.reason().is_some() {
+                let last_call = *self.state.last_call.get_or_insert(now + LAST_CALL);
+                if self.sources != [Source::Stdin] || now >= last_call {
+                    return Ok(false);
+                }
             }
             self.stop.wait(seen, wait.min(TICK));
             self.tick(false)?;

@@ -27,6 +27,7 @@ use self::letters::DeadLetters;
 use self::screen::Screen;
 use self::summary::Summary;
 use self::tracker::{ResumeFile, Tracker};
+use super::pace::Pace;
 use super::run::runtime;
 use crate::aws::clients::{AwsSettings, Clients, ClientsError};
 use crate::aws::kinesis::StreamName;
@@ -94,7 +95,7 @@ pub struct Arguments {
     /// Pass over the first lines of the input
     #[arg(long, value_name = "LINES", conflicts_with = "resume", default_value_t = 0)]
     skip: u64,
-    /// The most records a second, over all shards
+    /// The most records a second, over all shards; of a wait at most a second is made up for
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// How long a record may wait for others to share its request
@@ -232,7 +233,7 @@ fn put_with(
         form: Form { envelope: arguments.envelope, keys: arguments.keys(random) },
         letters,
         resume,
-        rate: arguments.rate.map(f64::from),
+        pace: arguments.rate.map(|rate| Pace::new(rate, clock.monotonic())),
         skip,
         state: State::new(clock.monotonic()),
     };

@@ -1,6 +1,6 @@
 //! From the archive into the producer, record by record, until the end of the range or a stop.
 //!
-//! Owns the pace that was asked for, and what happens to a record that can't be put. What is confirmed is the
+//! Owns what happens to a record that can't be put. What is confirmed is the
 //! book's business.
 
 use std::io;
@@ -14,6 +14,7 @@ use super::book::Book;
 use super::form::{Formed, form};
 use super::state::LedgerHead;
 use crate::archive::read::{LineAt, Remark, Taker};
+use crate::commands::pace::Pace;
 use crate::commands::put::envelope::Dead;
 use crate::commands::put::letters::{DeadLetters, Place};
 use crate::commands::put::screen::Screen;
@@ -27,32 +28,8 @@ use crate::stop::Stop;
 const TICK: Duration = Duration::from_millis(100);
 /// Between two syncs of the state file.
 const SYNC: Duration = Duration::from_secs(1);
-/// So much of the pace may be made up for after a wait.
-const CATCH_UP: Duration = Duration::from_secs(1);
 /// After a stop, for the answers to what is under way: longer than any request may take.
 const WIND_UP: Duration = Duration::from_secs(35);
-
-/// Records a second, at most.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    apart: Duration,
-    next: Duration,
-}
-
-impl Pace {
-    pub(super) fn new(rate: u32, now: Duration) -> Self {
-        Self { apart: Duration::from_secs(1) / rate.max(1), next: now }
-    }
-
-    /// How long the next record must wait; if not at all, it counts as gone.
-    fn take(&mut self, now: Duration) -> Duration {
-        let wait = self.next.saturating_sub(now);
-        if wait.is_zero() {
-            self.next = self.next.max(now.saturating_sub(CATCH_UP)) + self.apart;
-        }
-        wait
-    }
-}
 
 /// Everything that feeding needs.
 pub(super) struct Feed<'a> {
@@ -253,21 +230,5 @@ impl Feed<'_> {
     /// How long it has taken.
     pub(super) fn took(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.state.begun)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pace_is_kept_and_a_wait_is_made_up_for_a_second_at_most() {
-        let mut pace = Pace::new(100, Duration::from_secs(1));
-        let gone = |pace: &mut Pace, at| (0..1000).filter(|_| pace.take(at).is_zero()).count();
-        assert_eq!(gone(&mut pace, Duration::from_secs(1)), 1);
-        assert_eq!(pace.take(Duration::from_secs(1)), Duration::from_millis(10));
-        assert_eq!(gone(&mut pace, Duration::from_millis(1500)), 50);
-        let after = gone(&mut pace, Duration::from_secs(60));
-        assert!((100..=101).contains(&after), "{after}");
     }
 }

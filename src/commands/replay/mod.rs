@@ -21,12 +21,13 @@ use tokio::runtime::Handle;
 
 use self::book::Book;
 use self::dry::Count;
-use self::feed::{Feed, Pace, State};
+use self::feed::{Feed, State};
 use self::progress::Progress;
 use self::state::{Head, LedgerHead, StateFile, Task};
 use self::summary::Summary;
 use self::target::Target;
 use super::opened::Opened;
+use super::pace::Pace;
 use super::put::letters::DeadLetters;
 use super::put::screen::Screen;
 use super::range::{Range, When};
