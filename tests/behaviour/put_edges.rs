@@ -237,6 +237,14 @@ fn the_archives_own_files_can_be_put() {
     let mut gz = flate2::write::GzEncoder::new(fs::File::create(&path).unwrap(), flate2::Compression::fast());
     gz.write_all(text.as_bytes()).unwrap();
     gz.finish().unwrap();
+    let packed = folder.path().join("shardId-000000000000-49.ndjson.zst");
+    fs::write(&packed, zstd::encode_all(text.split_inclusive('\n').next().unwrap().as_bytes(), 3).unwrap())
+        .unwrap();
+    let other = aws::stream("envelopes", 1);
+    let done = Put::new(kinesis, &other).with("--envelope").path(&packed).run();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let first = aws::records(kinesis, &other).remove(0);
+    assert_eq!((first.key.as_str(), &first.data[..]), ("a", &b"x\n"[..]));
     let dead = folder.path().join("dead.ndjson");
     let done = Put::new(kinesis, &stream).with("--envelope --dead-letter").path(&dead).path(&path).run();
     assert_eq!(done.code, Some(1), "{done:?}");

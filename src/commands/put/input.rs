@@ -1,6 +1,6 @@
 //! The input: files or standard input, cut into items on a thread of its own.
 //!
-//! Owns reading, decompression (of files whose name ends with `.gz`) and the finding of item ends. Knows
+//! Owns reading, decompression (of files whose name ends with `.gz` or `.zst`) and the finding of item ends. Knows
 //! nothing of keys or envelopes.
 
 use std::fs::File;
@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 
 use crate::error::Failure;
+use crate::model::batch::Compression;
 use crate::stop::Stop;
 
 /// Read at once.
@@ -40,21 +41,31 @@ impl Source {
         }
     }
 
-    fn is_gzip(&self) -> bool {
-        matches!(self, Self::File(path) if path.extension().is_some_and(|end| end == "gz"))
+    /// How it is packed. The name tells: records themselves may begin like a packed file.
+    fn packed(&self) -> Option<Compression> {
+        let Self::File(path) = self else { return None };
+        match path.extension()?.to_str()? {
+            "gz" => Some(Compression::Gzip),
+            "zst" => Some(Compression::Zstd),
+            _ => None,
+        }
     }
 
     /// Its length, where that is known before it is read.
     pub(super) fn len(&self) -> Option<u64> {
         let Self::File(path) = self else { return None };
         let meta = std::fs::metadata(path).ok()?;
-        (meta.is_file() && !self.is_gzip()).then_some(meta.len())
+        (meta.is_file() && self.packed().is_none()).then_some(meta.len())
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         let Self::File(path) = self else { return Ok(Box::new(io::stdin())) };
         let file = File::open(path)?;
-        if self.is_gzip() { Ok(Box::new(MultiGzDecoder::new(file))) } else { Ok(Box::new(file)) }
+        Ok(match self.packed() {
+            Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(file)),
+            Some(Compression::Zstd) => Box::new(zstd::Decoder::new(file)?),
+            None => Box::new(file),
+        })
     }
 }
 
@@ -202,22 +213,30 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_told_by_the_name_alone() {
+    fn a_packed_file_is_told_by_the_name_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("records.ndjson.gz");
-        let mut gz = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
-        io::Write::write_all(&mut gz, b"a\nb\n").unwrap();
-        gz.finish().unwrap();
-        let copy = folder.path().join("records");
-        std::fs::copy(&path, &copy).unwrap();
         let read_all = |path: PathBuf| {
             let input = read(vec![Source::File(path)], b'\n', Stop::new()).unwrap();
             let items: Vec<_> = input.chunks.iter().flat_map(|chunk| chunk.unwrap().items).collect();
             input.thread.join().unwrap();
             items
         };
-        assert_eq!(read_all(path), ["a", "b"]);
-        assert!(read_all(copy)[0].starts_with(b"\x1f\x8b"));
+        let gzip = |text: &[u8]| {
+            let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut gz, text).unwrap();
+            gz.finish().unwrap()
+        };
+        let zstd = |text: &[u8]| zstd::encode_all(text, 1).unwrap();
+        let packers: [(&str, &dyn Fn(&[u8]) -> Vec<u8>, &[u8]); 2] =
+            [("records.ndjson.gz", &gzip, b"\x1f\x8b"), ("records.ndjson.zst", &zstd, b"\x28\xb5\x2f\xfd")];
+        for (name, pack, magic) in packers {
+            let (path, copy) = (folder.path().join(name), folder.path().join("records"));
+            // The archive's files are rows of members.
+            std::fs::write(&path, [pack(b"a\n"), pack(b"b\n")].concat()).unwrap();
+            std::fs::copy(&path, &copy).unwrap();
+            assert_eq!(read_all(path), ["a", "b"], "{name}");
+            assert!(read_all(copy)[0].starts_with(magic), "{name}");
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Arguments {
     /// The stream, by its name or ARN
     stream: String,
-    /// Files to read, one after the other (`.gz` ones are decompressed); standard input if there is none
+    /// Files to read, one after the other (`.gz` and `.zst` ones are decompressed); standard input if there is none
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Records end with a NUL byte in place of a line feed
