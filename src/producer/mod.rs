@@ -166,6 +166,11 @@ impl Producer {
         self.shared.core().ended.is_some()
     }
 
+    /// Why nothing is taken or sent any more, if so.
+    pub fn ended(&self) -> Option<Why> {
+        self.shared.core().ended.clone()
+    }
+
     /// What happened since the start.
     pub fn totals(&self) -> Totals {
         self.shared.core().totals

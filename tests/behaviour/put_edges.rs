@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::put::{LIMIT, assert_each_once, is_put, lines, written};
 use crate::support::http::Message;
 use crate::support::proxy::{Action, Proxy, Request, kinesis_error};
-use crate::support::putting::{Done, Put};
+use crate::support::putting::{Done, Put, failing_entries};
 use crate::support::{aws, fresh, servers, wait_for};
 
 /// A stream out of the can: takes all that it is given, and notes the entries of each request and their bytes.
@@ -292,4 +292,61 @@ fn the_rate_holds_after_a_pause_and_after_a_stop() {
     assert_eq!(done.code, Some(1), "{done:?}");
     let letters = fs::read_to_string(&dead).unwrap().lines().count();
     assert_eq!(sent() + letters, 1_001, "what was read and not sent is kept");
+}
+
+/// The places in the input that the letters name.
+fn places(dead: &std::path::Path) -> Vec<String> {
+    let letters = fs::read_to_string(dead).unwrap();
+    let letter = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    letters.lines().map(|line| letter(line)["input"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_pipe_is_not_swallowed_when_the_stream_refuses_everything() {
+    for goes_on in [false, true] {
+        let sink = Sink::default();
+        let behind = sink.serve(1, 1024);
+        let proxy = Proxy::new(behind.endpoint());
+        proxy.first(2, is_put, Action::Pass);
+        proxy.always(is_put, kinesis_error("AccessDeniedException"));
+        let folder = tempfile::tempdir().unwrap();
+        let dead = folder.path().join("dead.ndjson");
+        let put = Put::new(proxy.endpoint(), "s").with("--json --ordered --partition-key k --dead-letter");
+        let mut child = put.with("--buffer-time 10ms").path(&dead).start_open();
+        let mut to = child.stdin.take();
+        to.as_mut().unwrap().write_all(&b"line\n".repeat(300)).unwrap();
+        // The other end of the pipe stays open: silent, or full of more.
+        let writing = to
+            .take_if(|_| goes_on)
+            .map(|mut to| std::thread::spawn(move || while to.write_all(b"line\n").is_ok() {}));
+        wait_for("the end", LIMIT, || child.try_wait().unwrap());
+        writing.into_iter().for_each(|thread| thread.join().unwrap());
+        drop(to);
+        let done = Done::of(child.wait_with_output().unwrap());
+        assert_eq!(done.code, Some(1), "{done:?}");
+        assert!(
+            done.stderr.contains("AccessDeniedException") && done.stderr.contains("nothing more was put")
+        );
+        let letters = places(&dead);
+        assert!(letters.len() >= 298, "{} letters", letters.len());
+        let expected: Vec<_> = (3..3 + letters.len()).map(|line| format!("standard input:{line}")).collect();
+        assert_eq!((letters == expected, sink.requests().len()), (true, 2), "all that was read, in order");
+        assert!(fs::read_to_string(&dead).unwrap().starts_with("{\"partition_key\":\"k\","));
+    }
+}
+
+#[test]
+fn dead_letters_of_a_key_keep_its_order() {
+    let sink = Sink::default();
+    let behind = sink.serve(1, 1024);
+    let proxy = Proxy::new(behind.endpoint());
+    proxy.always(is_put, failing_entries(|| Some("InvalidArgumentException")));
+    let folder = tempfile::tempdir().unwrap();
+    let dead = folder.path().join("dead.ndjson");
+    let put = Put::new(proxy.endpoint(), "s").with("--ordered --partition-key k --dead-letter").path(&dead);
+    // The second can be told at once to be too large, the first only by the service.
+    let input = [&b"refused\n"[..], &b"x".repeat(1100 << 10), b"\nrefused\n"].concat();
+    let done = put.input(input).run();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(places(&dead), ["standard input:1", "standard input:2", "standard input:3"]);
 }

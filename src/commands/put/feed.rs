@@ -1,7 +1,8 @@
 //! From the input into the producer, item by item, until the input's end or a stop.
 //!
 //! Owns the numbering of items, and what happens to an item that can't be
-//! put. An item is done once it is delivered, passed over or safe among the dead letters.
+//! put. An item is done once it is delivered, passed over or safe among the dead letters. Dead letters of
+//! one key keep their order; those of the end, when all that is left is given up, are in the input's order.
 
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -31,8 +32,12 @@ const LAST_CALL: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(100);
 /// Between two writes of the resume file.
 const SAVE: Duration = Duration::from_secs(1);
-/// After a stop, for what the reading thread has already taken from standard input.
-const LAST_INPUT: Duration = Duration::from_millis(200);
+/// Once reading is over, for the reading thread to hand on what it has taken from standard input.
+const LAST_INPUT: Duration = Duration::from_secs(1);
+/// Why an item is not put whose end was never read.
+const CUT: &str = "cut: reading ended before its end came";
+/// Why an item is not put that came too late.
+const LATE: &str = "not sent before the end";
 
 /// Marks acknowledged items as done.
 pub(super) struct Acknowledge(pub(super) Arc<Tracker>);
@@ -77,6 +82,8 @@ pub(super) struct Feed<'a> {
     pub(super) letters: DeadLetters,
     pub(super) resume: Option<ResumeFile>,
     pub(super) pace: Option<Pace>,
+    /// Whether records of one key keep their order.
+    pub(super) ordered: bool,
     /// Items before this one are passed over.
     pub(super) skip: u64,
     pub(super) state: State,
@@ -97,6 +104,10 @@ pub(super) struct State {
     last_call: Option<Duration>,
     /// Why the producer takes no more.
     pub(super) fatal: Option<String>,
+    /// At the end: what was not put, and why not. It is buried when all of it is known.
+    left: Vec<(Record, String)>,
+    /// The last item, if its end was never read.
+    cut: Option<Bytes>,
     ticked: Duration,
     saved: Duration,
 }
@@ -123,8 +134,12 @@ impl Feed<'_> {
                 Err(_) => break,
             }
             self.tick(false)?;
+            if self.state.fatal.is_some() {
+                break;
+            }
         }
-        if self.sources == [Source::Stdin] {
+        input.close();
+        if self.from_pipe() {
             // What was read from a pipe can't be read again: it is put, or kept among the dead letters.
             while let Ok(chunk) = input.chunks.recv_timeout(LAST_INPUT) {
                 self.chunk(&chunk?)?;
@@ -133,37 +148,38 @@ impl Feed<'_> {
         Ok(false)
     }
 
+    fn from_pipe(&self) -> bool {
+        self.sources == [Source::Stdin]
+    }
+
     /// Puts the items of a chunk; `false` if it was stopped before the last.
     fn chunk(&mut self, chunk: &Chunk) -> Result<bool, Failure> {
         while self.state.starts.len() <= chunk.source {
             self.state.starts.push(self.state.next);
         }
         self.screen.taken(chunk.bytes);
-        let from_pipe = self.sources == [Source::Stdin];
         for item in &chunk.items {
             let number = self.state.next;
             let stopped = self.stop.reason().is_some() || self.state.fatal.is_some();
             if number < self.skip {
                 self.state.skipped += 1;
-            } else if stopped && !from_pipe {
+            } else if stopped && !self.from_pipe() {
                 return Ok(false);
             } else if item.is_empty() {
                 self.state.empty += 1;
                 self.tracker.done(number);
+            } else if chunk.cut {
+                self.state.cut = Some(item.clone());
             } else if !self.item(item, number)? {
-                if !from_pipe {
-                    return Ok(false);
-                }
-                let dead = if self.form.envelope { Dead::Line(item) } else { Dead::Payload(item) };
-                let why = self.state.fatal.clone().unwrap_or_else(|| "not sent before the end".to_owned());
-                self.bury(dead, &why, number, self.letters.keeps())?;
+                return Ok(false);
             }
             self.state.next += 1;
         }
         Ok(true)
     }
 
-    /// Puts one item, or buries it; `false` if it could not be taken before the end.
+    /// Puts one item, or keeps it for the dead letters; `false` if it could not be put before the end, and can
+    /// be read again.
     fn item(&mut self, item: &Bytes, number: u64) -> Result<bool, Failure> {
         let mut record = match self.form.record(item, number) {
             Ok(record) => record,
@@ -177,8 +193,8 @@ impl Feed<'_> {
                 return Ok(true);
             }
         };
-        if !self.keep_pace()? {
-            return Ok(false);
+        if self.state.fatal.is_some() || !self.keep_pace()? {
+            return Ok(self.leave(record));
         }
         loop {
             record = match self.producer.offer(record) {
@@ -187,7 +203,7 @@ impl Feed<'_> {
                 Err(Refused::Never(undelivered)) => return self.never(*undelivered),
             };
             if self.state.fatal.is_some() || self.stop.reason().is_some() {
-                return Ok(false);
+                return Ok(self.leave(record));
             }
             // The time-out is for the stop and the screen; whether there is room shows at the next offer.
             let _ = self.runtime.block_on(async { timeout(TICK, self.producer.room()).await });
@@ -197,17 +213,34 @@ impl Feed<'_> {
 
     /// A record that the producer does not take: it is at fault, or the producer has ended.
     fn never(&mut self, undelivered: Undelivered) -> Result<bool, Failure> {
-        let error = undelivered.why.to_string();
         match undelivered.why {
             Why::TooLarge { .. } | Why::BadKey(_) => {
-                self.bury(Dead::Record(&undelivered.record), &error, undelivered.record.tag, true)?;
+                if self.ordered {
+                    // One of its key may be on its way, and be buried yet.
+                    self.flush()?;
+                }
+                let (record, error) = (undelivered.record, undelivered.why.to_string());
+                if self.ordered && (self.stop.reason().is_some() || self.state.fatal.is_some()) {
+                    self.state.left.push((record, error));
+                } else {
+                    self.bury(Dead::Record(&record), &error, record.tag, true)?;
+                }
                 Ok(true)
             }
             Why::Refused { .. } | Why::Ended { .. } => {
-                self.state.fatal = Some(error);
-                Ok(false)
+                self.state.fatal.get_or_insert(undelivered.why.to_string());
+                Ok(self.leave(undelivered.record))
             }
         }
+    }
+
+    /// A record that is not put before the end. From a pipe it is kept; otherwise it is read again (`false`).
+    fn leave(&mut self, record: Record) -> bool {
+        if self.from_pipe() {
+            let why = self.state.fatal.clone().unwrap_or_else(|| LATE.to_owned());
+            self.state.left.push((record, why));
+        }
+        self.from_pipe()
     }
 
     /// Waits until the next record is due; `false` if it is not before the end. A stop is no reason to hurry:
@@ -221,7 +254,7 @@ impl Feed<'_> {
             }
             if self.stop.reason().is_some() {
                 let last_call = *self.state.last_call.get_or_insert(now + LAST_CALL);
-                if self.sources != [Source::Stdin] || now >= last_call {
+                if !self.from_pipe() || now >= last_call {
                     return Ok(false);
                 }
             }
@@ -252,13 +285,21 @@ impl Feed<'_> {
         Ok(())
     }
 
-    /// Buries what the producer gave up. Without a file of dead letters it is not done: a later run with
-    /// the resume file tries it again.
-    pub(super) fn bury_all(&mut self, undelivered: Vec<Undelivered>) -> Result<(), Failure> {
-        for Undelivered { record, why } in undelivered {
-            self.bury(Dead::Record(&record), &why.to_string(), record.tag, self.letters.keeps())?;
+    /// Buries what the producer gave up. Once the stream refuses everything that waits until all of it is
+    /// known: answers to what is under way still come.
+    fn given_up(&mut self, mut undelivered: Vec<Undelivered>) -> Result<(), Failure> {
+        if let Some(why @ Why::Refused { .. }) = self.producer.ended() {
+            self.state.fatal.get_or_insert(why.to_string());
+            self.state.left.extend(undelivered.into_iter().map(|one| (one.record, one.why.to_string())));
+            return Ok(());
         }
-        Ok(())
+        undelivered.sort_unstable_by_key(|one| one.record.tag);
+        undelivered.iter().try_for_each(|one| self.bury_record(&one.record, &one.why.to_string()))
+    }
+
+    /// Without a file of dead letters it is not done: a later run with the resume file tries it again.
+    fn bury_record(&mut self, record: &Record, why: &str) -> Result<(), Failure> {
+        self.bury(Dead::Record(record), why, record.tag, self.letters.keeps())
     }
 
     /// Looks after everything but the input, now and then, or now.
@@ -268,7 +309,7 @@ impl Feed<'_> {
             return Ok(());
         }
         self.state.ticked = now;
-        self.bury_all(self.producer.take_undelivered())?;
+        self.given_up(self.producer.take_undelivered())?;
         self.screen.show(&self.producer.totals(), now.saturating_sub(self.state.begun));
         if now_at_once || now >= self.state.saved + SAVE {
             self.state.saved = now;
@@ -282,18 +323,30 @@ impl Feed<'_> {
         Ok(())
     }
 
-    /// Waits until everything is delivered or given up; not for long after a stop.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+    /// Waits until everything is delivered or given up, or until a stop.
+    fn flush(&mut self) -> Result<(), Failure> {
         while self.stop.reason().is_none() {
             let flushed = self.runtime.block_on(async { timeout(TICK, self.producer.flush()).await });
             if let Ok(undelivered) = flushed {
-                self.bury_all(undelivered)?;
-                break;
+                return self.given_up(undelivered);
             }
             self.tick(false)?;
         }
-        let left = self.runtime.block_on(self.producer.close_within(DRAIN));
-        self.bury_all(left)?;
+        Ok(())
+    }
+
+    /// Waits until everything is delivered or given up; not for long after a stop.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let mut left = std::mem::take(&mut self.state.left);
+        let given_up = self.runtime.block_on(self.producer.close_within(DRAIN));
+        left.extend(given_up.into_iter().map(|one| (one.record, one.why.to_string())));
+        left.sort_by_key(|(record, _)| record.tag);
+        left.iter().try_for_each(|(record, why)| self.bury_record(record, why))?;
+        if let Some(item) = self.state.cut.take() {
+            let dead = if self.form.envelope { Dead::Line(&item) } else { Dead::Payload(&item) };
+            self.bury(dead, CUT, self.state.next - 1, self.letters.keeps())?;
+        }
         self.letters.tell(self.screen);
         self.tick(true)
     }

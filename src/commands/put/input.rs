@@ -1,16 +1,21 @@
 //! The input: files or standard input, cut into items on a thread of its own.
 //!
 //! Owns reading, decompression (of files whose name ends with `.gz` or `.zst`) and the finding of item ends. Knows
-//! nothing of keys or envelopes.
+//! nothing of keys or envelopes. What was read from a pipe can't be read again by anybody: once reading is
+//! over nothing more is taken from it, and all that was taken is handed on.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::error::Failure;
 use crate::model::batch::Compression;
@@ -20,6 +25,8 @@ use crate::stop::Stop;
 const READ: usize = 256 << 10;
 /// Chunks that may wait to be put.
 const AHEAD: usize = 4;
+/// So often a thread that waits for standard input looks whether reading is over.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// No item is longer: the largest record as an envelope line of escapes.
 const LONGEST_ITEM: usize = 128 << 20;
 
@@ -59,13 +66,26 @@ impl Source {
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        let Self::File(path) = self else { return Ok(Box::new(io::stdin())) };
+        let Self::File(path) = self else { return Ok(Box::new(Pipe(io::stdin()))) };
         let file = File::open(path)?;
         Ok(match self.packed() {
             Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(file)),
             Some(Compression::Zstd) => Box::new(zstd::Decoder::new(file)?),
             None => Box::new(file),
         })
+    }
+}
+
+/// Standard input, of which a read may be interrupted: it returns now and then without having taken anything.
+struct Pipe(io::Stdin);
+
+impl Read for Pipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&LOOK)) {
+            Ok(0) | Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
+            Ok(_) => self.0.read(into),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -78,6 +98,8 @@ pub(super) struct Chunk {
     pub(super) items: Vec<Bytes>,
     /// Bytes that the items and their ends took.
     pub(super) bytes: u64,
+    /// Reading was over before the end of its only item came.
+    pub(super) cut: bool,
 }
 
 /// What the reading thread sends.
@@ -87,20 +109,42 @@ pub(super) type Reading = Result<Chunk, Failure>;
 pub(super) struct Input {
     /// Disconnected after the last chunk.
     pub(super) chunks: Receiver<Reading>,
-    /// Joined only when the input is at its end: reading standard input can't be interrupted.
+    /// Joined only when the input is at its end: nobody waits for a file system that does not answer.
     pub(super) thread: JoinHandle<()>,
+    closed: Arc<AtomicBool>,
 }
 
-/// Reads all sources, one after the other, until the stop.
+impl Input {
+    /// Nothing more is read; what was read still comes.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// When reading is over.
+struct Until {
+    stop: Stop,
+    closed: Arc<AtomicBool>,
+}
+
+impl Until {
+    fn is_over(&self) -> bool {
+        self.stop.reason().is_some() || self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads all sources, one after the other, until the stop or until it is closed.
 pub(super) fn read(sources: Vec<Source>, end: u8, stop: Stop) -> Result<Input, Failure> {
     let (sender, chunks) = sync_channel(AHEAD);
+    let closed = Arc::new(AtomicBool::new(false));
+    let until = Until { stop, closed: Arc::clone(&closed) };
     let thread = thread::Builder::new()
         .name("input".to_owned())
         .spawn(move || {
             for (index, source) in sources.iter().enumerate() {
                 let told =
                     |error: io::Error| Failure::failed(format!("cannot read {}: {error}", source.name()));
-                let outcome = source.open().and_then(|from| cut(from, index, end, &sender, &stop));
+                let outcome = source.open().and_then(|from| cut(from, index, end, &sender, &until));
                 match outcome {
                     Ok(true) => {}
                     Ok(false) => return,
@@ -113,7 +157,7 @@ pub(super) fn read(sources: Vec<Source>, end: u8, stop: Stop) -> Result<Input, F
             }
         })
         .map_err(|error| Failure::failed(format!("cannot start the reading thread: {error}")))?;
-    Ok(Input { chunks, thread })
+    Ok(Input { chunks, thread, closed })
 }
 
 /// Cuts one source into items; whether to go on with the next.
@@ -122,13 +166,18 @@ fn cut(
     source: usize,
     end: u8,
     to: &SyncSender<Reading>,
-    stop: &Stop,
+    until: &Until,
 ) -> io::Result<bool> {
     let mut text = BytesMut::new();
     // Bytes at the front of `text` that hold no item end.
     let mut searched = 0;
     loop {
-        if stop.reason().is_some() {
+        if until.is_over() {
+            if !text.is_empty() {
+                let (bytes, items) = (text.len() as u64, vec![text.freeze()]);
+                // Nobody listens any more: it was a file, which is as it was.
+                let _ = to.send(Ok(Chunk { source, items, bytes, cut: true }));
+            }
             return Ok(false);
         }
         let filled = text.len();
@@ -173,7 +222,7 @@ fn chunk(text: &Bytes, source: usize, end: u8) -> Chunk {
         items.push(text.slice(from..at));
         from = at + 1;
     }
-    Chunk { source, items, bytes: text.len() as u64 }
+    Chunk { source, items, bytes: text.len() as u64, cut: false }
 }
 
 #[cfg(test)]
@@ -192,9 +241,13 @@ mod tests {
         }
     }
 
+    fn until() -> Until {
+        Until { stop: Stop::new(), closed: Arc::default() }
+    }
+
     fn items(text: &[u8], drip: usize, end: u8) -> Vec<Bytes> {
         let (sender, chunks) = sync_channel(1000);
-        assert!(cut(Drip(text, drip), 0, end, &sender, &Stop::new()).unwrap());
+        assert!(cut(Drip(text, drip), 0, end, &sender, &until()).unwrap());
         drop(sender);
         let chunks: Vec<_> = chunks.iter().map(Result::unwrap).collect();
         assert_eq!(chunks.iter().map(|chunk| chunk.bytes).sum::<u64>(), text.len() as u64);
@@ -210,6 +263,31 @@ mod tests {
         }
         assert_eq!(items(b"a\nb\0c\0", 3, 0), [&b"a\nb"[..], b"c"]);
         assert!(items(b"", 1, b'\n').is_empty());
+    }
+
+    #[test]
+    fn once_it_is_over_nothing_more_is_taken_and_what_was_taken_comes() {
+        /// Closes the reading after so many bytes.
+        struct Closing<'a>(Drip<'a>, usize, Arc<AtomicBool>);
+
+        impl Read for Closing<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                assert!(!self.2.load(Ordering::Relaxed), "it was over");
+                let got = self.0.read(into)?;
+                self.1 -= got;
+                self.2.store(self.1 == 0, Ordering::Relaxed);
+                Ok(got)
+            }
+        }
+
+        let (sender, chunks) = sync_channel(1000);
+        let until = until();
+        let from = Closing(Drip(b"one\ntwo\nthree\n", 1), 10, Arc::clone(&until.closed));
+        assert!(!cut(from, 0, b'\n', &sender, &until).unwrap());
+        drop(sender);
+        let chunks: Vec<_> = chunks.iter().map(Result::unwrap).collect();
+        let got: Vec<_> = chunks.iter().map(|chunk| (&chunk.items[0][..], chunk.cut)).collect();
+        assert_eq!(got, [(&b"one"[..], false), (b"two", false), (b"th", true)]);
     }
 
     #[test]

@@ -234,10 +234,12 @@ fn put_with(
         letters,
         resume,
         pace: arguments.rate.map(|rate| Pace::new(rate, clock.monotonic())),
+        ordered: arguments.ordered,
         skip,
         state: State::new(clock.monotonic()),
     };
     let read = feed.run(&input);
+    input.close();
     // Whatever went wrong with the input: what was taken is delivered, and what isn't is kept.
     let finished = feed.finish();
     screen.clear();
