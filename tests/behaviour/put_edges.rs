@@ -350,3 +350,33 @@ fn dead_letters_of_a_key_keep_its_order() {
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(places(&dead), ["standard input:1", "standard input:2", "standard input:3"]);
 }
+
+#[test]
+fn what_was_acknowledged_behind_a_refused_record_is_not_sent_again() {
+    let (kinesis, stream) = (servers::kinesis().endpoint(), aws::stream("holes", 2));
+    let proxy = Proxy::new(kinesis);
+    let mut nth = 0;
+    let refusing = proxy.always(
+        is_put,
+        failing_entries(move || {
+            nth += 1;
+            (nth == 3 || nth % 100 == 0).then_some("InvalidArgumentException")
+        }),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (items, text) = lines(1_000);
+    let file = written(folder.path(), "in.ndjson", text);
+    let resume = folder.path().join("put.resume");
+    let put = || Put::new(proxy.endpoint(), &stream).with("--json --resume").path(&resume).path(&file).run();
+    let first = put();
+    assert_eq!((first.code, &first.summary()["records"]), (Some(1), &json!(989)), "{first:?}");
+    refusing.end();
+    let second = put();
+    assert_eq!(second.code, Some(0), "{second:?}");
+    let summary = second.summary();
+    assert_eq!(
+        (&summary["records"], &summary["skipped"], &summary["done"]),
+        (&json!(11), &json!(989), &json!(1_000))
+    );
+    assert_each_once(kinesis, &stream, &items);
+}

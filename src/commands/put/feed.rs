@@ -16,8 +16,9 @@ use super::envelope::{self, Dead};
 use super::input::{Chunk, Input, Source};
 use super::keys::Keys;
 use super::letters::{DeadLetters, Place};
+use super::resume::ResumeFile;
 use super::screen::Screen;
-use super::tracker::{ResumeFile, Tracker};
+use super::tracker::{Items, Tracker};
 use crate::commands::pace::Pace;
 use crate::error::Failure;
 use crate::ports::Clock;
@@ -84,8 +85,8 @@ pub(super) struct Feed<'a> {
     pub(super) pace: Option<Pace>,
     /// Whether records of one key keep their order.
     pub(super) ordered: bool,
-    /// Items before this one are passed over.
-    pub(super) skip: u64,
+    /// Items that are passed over: an earlier run has done them.
+    pub(super) before: Items,
     pub(super) state: State,
 }
 
@@ -161,7 +162,7 @@ impl Feed<'_> {
         for item in &chunk.items {
             let number = self.state.next;
             let stopped = self.stop.reason().is_some() || self.state.fatal.is_some();
-            if number < self.skip {
+            if self.before.contains(number) {
                 self.state.skipped += 1;
             } else if stopped && !self.from_pipe() {
                 return Ok(false);
@@ -314,7 +315,7 @@ impl Feed<'_> {
         if now_at_once || now >= self.state.saved + SAVE {
             self.state.saved = now;
             // Only what is safe on disk may count as done.
-            let done = self.tracker.first_open();
+            let done = self.tracker.with(|items| ResumeFile::extract(items));
             self.letters.save()?;
             if let Some(resume) = &mut self.resume {
                 resume.save(done)?;

@@ -8,6 +8,7 @@ mod feed;
 mod input;
 mod keys;
 pub(super) mod letters;
+mod resume;
 pub(super) mod screen;
 mod summary;
 mod tracker;
@@ -24,9 +25,10 @@ use self::feed::{Acknowledge, Feed, Form, State};
 use self::input::{Source, read};
 use self::keys::Keys;
 use self::letters::DeadLetters;
+use self::resume::ResumeFile;
 use self::screen::Screen;
 use self::summary::Summary;
-use self::tracker::{ResumeFile, Tracker};
+use self::tracker::{Items, Tracker};
 use super::pace::Pace;
 use super::run::runtime;
 use crate::aws::clients::{AwsSettings, Clients, ClientsError};
@@ -209,8 +211,9 @@ fn put_with(
     if let Some(shards) = arguments.create {
         make(&sink, shards, runtime, stop, clock.as_ref())?;
     }
-    let skip = resume.as_ref().map_or(arguments.skip, ResumeFile::done);
-    let tracker = Arc::new(Tracker::new(skip));
+    let skipped = || Items::new(arguments.skip, &[]).unwrap_or_default();
+    let before = resume.as_ref().map_or_else(skipped, ResumeFile::items);
+    let tracker = Arc::new(Tracker::new(before.clone()));
     let watch = Arc::new(Acknowledge(Arc::clone(&tracker)));
     let options = arguments.options(random.u64(..));
     let starting = Producer::start(Arc::new(sink), options, Arc::clone(&clock) as Arc<dyn Clock>, watch);
@@ -235,7 +238,7 @@ fn put_with(
         resume,
         pace: arguments.rate.map(|rate| Pace::new(rate, clock.monotonic())),
         ordered: arguments.ordered,
-        skip,
+        before,
         state: State::new(clock.monotonic()),
     };
     let read = feed.run(&input);

@@ -1,116 +1,91 @@
-//! How far the input is done, and the file that remembers it.
+//! Which items of the input are done.
 //!
-//! Owns the count of items, from the first on, that are all done: delivered, passed over, or safe among
-//! the dead letters. Items behind it may be done, too; after a `kill -9` those are put again.
+//! Owns the count of items, from the first on, that are all done (delivered, passed over, or safe among the
+//! dead letters), and the stretches of items behind it that are done, too.
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
+/// A stretch of items: its first, and the one after its last.
+pub(super) type Stretch = (u64, u64);
 
-use crate::error::Failure;
-
-/// Which items are done.
-#[derive(Debug, Default)]
-pub(super) struct Tracker {
-    state: Mutex<Done>,
-}
-
-#[derive(Debug, Default)]
-struct Done {
+/// Items that are done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Items {
     /// All items before it are done.
     first: u64,
-    /// Whether the items from there on are.
-    rest: VecDeque<bool>,
+    /// Behind it: the first item of each stretch, and the one after its last. No two touch.
+    beyond: BTreeMap<u64, u64>,
+}
+
+impl Items {
+    /// All before `first`, and these stretches; `None` if they are not in order, or touch.
+    pub(super) fn new(first: u64, beyond: &[Stretch]) -> Option<Self> {
+        let ends = std::iter::once(first).chain(beyond.iter().map(|(_, end)| *end));
+        let in_order = ends.zip(beyond).all(|(before, (from, end))| before < *from && from < end);
+        in_order.then(|| Self { first, beyond: beyond.iter().copied().collect() })
+    }
+
+    /// All items before this one are done.
+    pub(super) const fn first_open(&self) -> u64 {
+        self.first
+    }
+
+    /// Whether this item is done.
+    pub(super) fn contains(&self, item: u64) -> bool {
+        let before = || self.beyond.range(..=item).next_back();
+        item < self.first || before().is_some_and(|(_, end)| item < *end)
+    }
+
+    /// The stretches behind the first open item, as many as asked for.
+    pub(super) fn beyond(&self, most: usize) -> Vec<Stretch> {
+        self.beyond.iter().take(most).map(|(from, end)| (*from, *end)).collect()
+    }
+
+    fn add(&mut self, item: u64) {
+        if self.contains(item) {
+            return;
+        }
+        // It may close the hole between two stretches, of which the first may be that from the beginning.
+        let end = self.beyond.remove(&(item + 1)).unwrap_or(item + 1);
+        if item == self.first {
+            self.first = end;
+            return;
+        }
+        match self.beyond.range_mut(..item).next_back() {
+            Some((_, before)) if *before == item => *before = end,
+            Some(_) | None => {
+                self.beyond.insert(item, end);
+            }
+        }
+    }
+}
+
+/// The items that are done, as they become so.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    items: Mutex<Items>,
 }
 
 impl Tracker {
-    /// Items before `first` were done in an earlier run.
-    pub(super) fn new(first: u64) -> Self {
-        Self { state: Mutex::new(Done { first, rest: VecDeque::new() }) }
+    /// These were done in an earlier run.
+    pub(super) fn new(items: Items) -> Self {
+        Self { items: Mutex::new(items) }
     }
 
     /// This item is done.
     pub(super) fn done(&self, item: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = item.checked_sub(state.first).and_then(|place| usize::try_from(place).ok()) else {
-            return;
-        };
-        if state.rest.len() <= place {
-            state.rest.resize(place + 1, false);
-        }
-        if let Some(done) = state.rest.get_mut(place) {
-            *done = true;
-        }
-        while state.rest.front() == Some(&true) {
-            state.rest.pop_front();
-            state.first += 1;
-        }
+        self.with(|items| items.add(item));
     }
 
     /// All items before this one are done.
     pub(super) fn first_open(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).first
-    }
-}
-
-/// The file of `--resume`.
-#[derive(Debug)]
-pub(super) struct ResumeFile {
-    path: PathBuf,
-    content: Content,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Content {
-    stream: String,
-    done: u64,
-}
-
-impl ResumeFile {
-    /// The file, if it is there, must be of the same stream.
-    pub(super) fn open(path: &Path, stream: &str) -> Result<Self, Failure> {
-        let shown = path.display();
-        let content = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice::<Content>(&bytes).map_err(|error| {
-                Failure::failed(format!("{shown} is not a resume file ({error}): name another, or delete it"))
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Content { stream: stream.to_owned(), done: 0 }
-            }
-            Err(error) => return Err(Failure::failed(format!("cannot read {shown}: {error}"))),
-        };
-        if content.stream != stream {
-            let other = content.stream;
-            return Err(Failure::usage(format!("{shown} belongs to the stream {other}, not {stream}")));
-        }
-        Ok(Self { path: path.to_owned(), content })
+        self.with(|items| items.first_open())
     }
 
-    /// Items that are done.
-    pub(super) const fn done(&self) -> u64 {
-        self.content.done
-    }
-
-    /// Remembers that all items before `done` are done.
-    pub(super) fn save(&mut self, done: u64) -> Result<(), Failure> {
-        if self.content.done == done && self.path.exists() {
-            return Ok(());
-        }
-        self.content.done = done;
-        let failed =
-            |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", self.path.display()));
-        let mut bytes = serde_json::to_vec(&self.content).map_err(|error| failed(error.into()))?;
-        bytes.push(b'\n');
-        let mut name = self.path.clone().into_os_string();
-        name.push(".tmp");
-        let temporary = PathBuf::from(name);
-        let mut file = File::create(&temporary).map_err(failed)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&temporary, &self.path).map_err(failed)
+    /// Looks at all that are done.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Items) -> T) -> T {
+        look(&mut self.items.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -119,26 +94,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_done_from_the_first_on_counts() {
-        let tracker = Tracker::new(10);
-        for (item, open) in [(12, 10), (10, 11), (13, 11), (10, 11), (3, 11), (11, 14), (14, 15)] {
+    fn only_what_is_done_from_the_first_on_counts_and_the_rest_is_known() {
+        let tracker = Tracker::new(Items::new(10, &[]).unwrap());
+        let steps: [(u64, u64, &[Stretch]); 9] = [
+            (12, 10, &[(12, 13)]),
+            (10, 11, &[(12, 13)]),
+            (13, 11, &[(12, 14)]),
+            (16, 11, &[(12, 14), (16, 17)]),
+            (10, 11, &[(12, 14), (16, 17)]),
+            (3, 11, &[(12, 14), (16, 17)]),
+            (15, 11, &[(12, 14), (15, 17)]),
+            (14, 11, &[(12, 17)]),
+            (11, 17, &[]),
+        ];
+        for (item, open, beyond) in steps {
             tracker.done(item);
             assert_eq!(tracker.first_open(), open, "after {item}");
+            let items = tracker.with(|items| items.clone());
+            assert_eq!(items.beyond(100), beyond, "after {item}");
+            assert_eq!(Items::new(open, beyond), Some(items));
         }
     }
 
     #[test]
-    fn the_file_remembers_for_one_stream() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("put.resume");
-        let mut file = ResumeFile::open(&path, "clicks").unwrap();
-        assert_eq!(file.done(), 0);
-        file.save(17).unwrap();
-        assert_eq!(ResumeFile::open(&path, "clicks").unwrap().done(), 17);
-        let other = ResumeFile::open(&path, "orders").unwrap_err();
-        assert_eq!(other.exit_code(), 2);
-        assert!(other.message.contains("belongs to the stream clicks"), "{other}");
-        fs::write(&path, "{").unwrap();
-        assert!(ResumeFile::open(&path, "clicks").unwrap_err().message.contains("not a resume file"));
+    fn any_order_comes_to_the_same() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut items = Items::default();
+        let mut done = [false; 200];
+        for _ in 0..500 {
+            let item = random.usize(..done.len());
+            done[item] = true;
+            items.add(item as u64);
+            for (at, is_done) in done.iter().enumerate() {
+                assert_eq!(items.contains(at as u64), *is_done, "{at}");
+            }
+            let first = done.iter().position(|done| !done).unwrap_or(done.len()) as u64;
+            assert_eq!(items.first_open(), first);
+            assert_eq!(Items::new(first, &items.beyond(1_000)).unwrap(), items);
+        }
+        assert!(items.beyond(3).len() <= 3);
+        for wrong in [&[(0, 2)][..], &[(3, 3)], &[(5, 7), (7, 8)], &[(5, 9), (2, 3)]] {
+            assert_eq!(Items::new(0, wrong), None, "{wrong:?}");
+        }
     }
 }

@@ -1,0 +1,114 @@
+//! The file of `--resume`: what an earlier run has done.
+//!
+//! Owns the file, its form, and whether it is of the same stream. After a `kill -9` what was done since it was
+//! last written is put again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::tracker::{Items, Stretch};
+use crate::error::Failure;
+
+/// So many stretches behind the first open item are remembered; what lies behind them is put again.
+const MOST_STRETCHES: usize = 100_000;
+
+/// The file of `--resume`.
+#[derive(Debug)]
+pub(super) struct ResumeFile {
+    path: PathBuf,
+    content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    stream: String,
+    /// All items before it are done.
+    done: u64,
+    /// Behind it: stretches of items that are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beyond: Vec<Stretch>,
+}
+
+impl ResumeFile {
+    /// The file, if it is there, must be of the same stream.
+    pub(super) fn open(path: &Path, stream: &str) -> Result<Self, Failure> {
+        let shown = path.display();
+        let content = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice::<Content>(&bytes).map_err(|error| {
+                Failure::failed(format!("{shown} is not a resume file ({error}): name another, or delete it"))
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Content { stream: stream.to_owned(), done: 0, beyond: Vec::new() }
+            }
+            Err(error) => return Err(Failure::failed(format!("cannot read {shown}: {error}"))),
+        };
+        if content.stream != stream {
+            let other = content.stream;
+            return Err(Failure::usage(format!("{shown} belongs to the stream {other}, not {stream}")));
+        }
+        if Items::new(content.done, &content.beyond).is_none() {
+            return Err(Failure::failed(format!(
+                "{shown} is not a resume file (its items are not in order): name another, or delete it"
+            )));
+        }
+        Ok(Self { path: path.to_owned(), content })
+    }
+
+    /// Items that are done.
+    pub(super) fn items(&self) -> Items {
+        Items::new(self.content.done, &self.content.beyond).unwrap_or_default()
+    }
+
+    /// What of these it can hold.
+    pub(super) fn extract(items: &Items) -> (u64, Vec<Stretch>) {
+        (items.first_open(), items.beyond(MOST_STRETCHES))
+    }
+
+    /// Remembers what [`Self::extract`] took.
+    pub(super) fn save(&mut self, (done, beyond): (u64, Vec<Stretch>)) -> Result<(), Failure> {
+        let content = Content { stream: self.content.stream.clone(), done, beyond };
+        if self.content == content && self.path.exists() {
+            return Ok(());
+        }
+        self.content = content;
+        let failed =
+            |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", self.path.display()));
+        let mut bytes = serde_json::to_vec(&self.content).map_err(|error| failed(error.into()))?;
+        bytes.push(b'\n');
+        let mut name = self.path.clone().into_os_string();
+        name.push(".tmp");
+        let temporary = PathBuf::from(name);
+        let mut file = File::create(&temporary).map_err(failed)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&temporary, &self.path).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_remembers_for_one_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("put.resume");
+        let mut file = ResumeFile::open(&path, "clicks").unwrap();
+        assert_eq!(file.items(), Items::default());
+        file.save((17, Vec::new())).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"stream\":\"clicks\",\"done\":17}\n");
+        let items = Items::new(17, &[(20, 30), (40, 41)]).unwrap();
+        file.save(ResumeFile::extract(&items)).unwrap();
+        assert_eq!(ResumeFile::open(&path, "clicks").unwrap().items(), items);
+        let other = ResumeFile::open(&path, "orders").unwrap_err();
+        assert_eq!(other.exit_code(), 2);
+        assert!(other.message.contains("belongs to the stream clicks"), "{other}");
+        for wrong in ["{", "{\"stream\":\"clicks\",\"done\":5,\"beyond\":[[3,4]]}"] {
+            fs::write(&path, wrong).unwrap();
+            let error = ResumeFile::open(&path, "clicks").unwrap_err();
+            assert!(error.message.contains("not a resume file"), "{error}");
+        }
+    }
+}
