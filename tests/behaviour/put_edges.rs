@@ -380,3 +380,50 @@ fn what_was_acknowledged_behind_a_refused_record_is_not_sent_again() {
     );
     assert_each_once(kinesis, &stream, &items);
 }
+
+#[test]
+fn a_resume_file_is_refused_for_another_input_and_taken_for_one_that_has_grown() {
+    let sink = Sink::default();
+    let behind = sink.serve(1, 1024);
+    let folder = tempfile::tempdir().unwrap();
+    let resume = folder.path().join("put.resume");
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let put = |files: &[&std::path::Path], input: &str| {
+        let put = Put::new(behind.endpoint(), "s").with("--json --resume").path(&resume).input(input);
+        files.iter().fold(put, |put, file| put.path(file)).run()
+    };
+    let is_put = |files: &[&std::path::Path], records: usize| {
+        let done = put(files, "");
+        assert_eq!((done.code, &done.summary()["records"]), (Some(0), &json!(records)), "{done:?}");
+    };
+    let is_refused = |done: Done, source: &str| {
+        let before = fs::read(&resume).unwrap();
+        assert_eq!((done.code, &done.summary()["records"]), (Some(2), &json!(0)), "{done:?}");
+        let said = format!("{source} is not what it was when the resume file was written");
+        assert!(done.stderr.contains(&said), "{done:?}");
+        assert_eq!(fs::read(&resume).unwrap(), before);
+    };
+    fs::write(&a, "a1\na2\na3\n").unwrap();
+    is_put(&[&a], 3);
+    fs::write(&a, "a1\na2\na3\na4\n").unwrap();
+    is_put(&[&a], 1);
+    fs::write(&b, "b1\nb2\n").unwrap();
+    is_put(&[&a, &b], 2);
+    fs::write(&b, "b1\nb2\nb3\n").unwrap();
+    is_put(&[&a, &b], 1);
+    // Another order, another file, a file that others follow and that has grown, a shorter one, another pipe.
+    let (name_a, name_b) = (a.display().to_string(), b.display().to_string());
+    is_refused(put(&[&b, &a], ""), &name_b);
+    is_refused(put(&[], "x1\nx2\nx3\nx4\nx5\nx6\nx7\nx8\n"), "standard input");
+    for other in ["a1\na2\na3\na4\na5\n", "a1\na2\na3\n", "A1\na2\na3\na4\n"] {
+        fs::write(&a, other).unwrap();
+        is_refused(put(&[&a, &b], ""), &name_a);
+    }
+    fs::write(&a, "a1\na2\na3\na4\n").unwrap();
+    is_put(&[&a, &b], 0);
+    // An early file, which does not say of which input it is.
+    fs::write(&resume, "{\"stream\":\"s\",\"done\":3}").unwrap();
+    let done = put(&[], "c1\nc2\nc3\nc4\n");
+    assert_eq!((done.code, &done.summary()["records"]), (Some(0), &json!(1)), "{done:?}");
+    assert!(done.stderr.contains("does not say of which input it is"), "{done:?}");
+}

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::beginning::Begun;
 use super::envelope::{self, Dead};
-use super::input::{Chunk, Input, Source};
+use super::input::{Chunk, Input, Source, another_input};
 use super::keys::Keys;
 use super::letters::{DeadLetters, Place};
 use super::resume::ResumeFile;
@@ -87,6 +88,8 @@ pub(super) struct Feed<'a> {
     pub(super) ordered: bool,
     /// Items that are passed over: an earlier run has done them.
     pub(super) before: Items,
+    /// The sources, as far as they were begun, by an earlier run or by this one.
+    pub(super) begun: Vec<Begun>,
     pub(super) state: State,
 }
 
@@ -155,9 +158,7 @@ impl Feed<'_> {
 
     /// Puts the items of a chunk; `false` if it was stopped before the last.
     fn chunk(&mut self, chunk: &Chunk) -> Result<bool, Failure> {
-        while self.state.starts.len() <= chunk.source {
-            self.state.starts.push(self.state.next);
-        }
+        self.begin(chunk)?;
         self.screen.taken(chunk.bytes);
         for item in &chunk.items {
             let number = self.state.next;
@@ -177,6 +178,36 @@ impl Feed<'_> {
             self.state.next += 1;
         }
         Ok(true)
+    }
+
+    /// Notes where the sources begin, and how. A source of an earlier run must have its place: its items are
+    /// known by their numbers.
+    fn begin(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let first = self.state.next;
+        while self.state.starts.len() <= chunk.source {
+            let at = self.state.starts.len();
+            match self.begun.get(at) {
+                Some(begun) if begun.first != first => {
+                    return Err(self.another_input(at.saturating_sub(1)));
+                }
+                Some(_) => {}
+                None => self.begun.push(Begun { first, ..Begun::default() }),
+            }
+            self.state.starts.push(first);
+        }
+        // Where the next source began in an earlier run, this one ended.
+        let over = self.begun.get(chunk.source + 1).map(|next| next.first);
+        if over.is_some_and(|over| first + chunk.items.len() as u64 > over) {
+            return Err(self.another_input(chunk.source));
+        }
+        if let (Some(beginning), Some(begun)) = (&chunk.beginning, self.begun.get_mut(chunk.source)) {
+            begun.beginning = beginning.clone();
+        }
+        Ok(())
+    }
+
+    fn another_input(&self, source: usize) -> Failure {
+        another_input(self.sources.get(source).unwrap_or(&Source::Stdin))
     }
 
     /// Puts one item, or keeps it for the dead letters; `false` if it could not be put before the end, and can
@@ -318,7 +349,7 @@ impl Feed<'_> {
             let done = self.tracker.with(|items| ResumeFile::extract(items));
             self.letters.save()?;
             if let Some(resume) = &mut self.resume {
-                resume.save(done)?;
+                resume.save(done, &self.begun)?;
             }
         }
         Ok(())

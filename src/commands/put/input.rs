@@ -17,6 +17,7 @@ use flate2::read::MultiGzDecoder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::beginning::{Beginning, Begun, Proof};
 use crate::error::Failure;
 use crate::model::batch::Compression;
 use crate::stop::Stop;
@@ -100,6 +101,8 @@ pub(super) struct Chunk {
     pub(super) bytes: u64,
     /// Reading was over before the end of its only item came.
     pub(super) cut: bool,
+    /// How the source begins, as far as it was read.
+    pub(super) beginning: Option<Beginning>,
 }
 
 /// What the reading thread sends.
@@ -133,8 +136,40 @@ impl Until {
     }
 }
 
-/// Reads all sources, one after the other, until the stop or until it is closed.
-pub(super) fn read(sources: Vec<Source>, end: u8, stop: Stop) -> Result<Input, Failure> {
+/// Why a source was not read to its end.
+#[derive(Debug)]
+enum Trouble {
+    Unreadable(io::Error),
+    /// It does not begin as it did in an earlier run.
+    Another,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl Trouble {
+    fn of(self, source: &Source) -> Failure {
+        match self {
+            Self::Unreadable(error) => Failure::failed(format!("cannot read {}: {error}", source.name())),
+            Self::Another => another_input(source),
+        }
+    }
+}
+
+/// What is said of a source that is not the one of which the resume file tells.
+pub(super) fn another_input(source: &Source) -> Failure {
+    Failure::usage(format!(
+        "{} is not what it was when the resume file was written: give the same input again, or delete the file (or name another with --resume) to put this one from its first line",
+        source.name()
+    ))
+}
+
+/// Reads all sources, one after the other, until the stop or until it is closed. Those of an earlier run must
+/// begin as they did.
+pub(super) fn read(sources: Vec<Source>, end: u8, begun: Vec<Begun>, stop: Stop) -> Result<Input, Failure> {
     let (sender, chunks) = sync_channel(AHEAD);
     let closed = Arc::new(AtomicBool::new(false));
     let until = Until { stop, closed: Arc::clone(&closed) };
@@ -142,15 +177,15 @@ pub(super) fn read(sources: Vec<Source>, end: u8, stop: Stop) -> Result<Input, F
         .name("input".to_owned())
         .spawn(move || {
             for (index, source) in sources.iter().enumerate() {
-                let told =
-                    |error: io::Error| Failure::failed(format!("cannot read {}: {error}", source.name()));
-                let outcome = source.open().and_then(|from| cut(from, index, end, &sender, &until));
+                let proof = Proof::new(begun.get(index).map(|begun| begun.beginning.clone()));
+                let opened = source.open().map_err(Trouble::from);
+                let outcome = opened.and_then(|from| cut(from, index, end, &sender, &until, proof));
                 match outcome {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => {
                         // Nobody listens any more: nobody need hear of it.
-                        let _ = sender.send(Err(told(error)));
+                        let _ = sender.send(Err(error.of(source)));
                         return;
                     }
                 }
@@ -167,7 +202,8 @@ fn cut(
     end: u8,
     to: &SyncSender<Reading>,
     until: &Until,
-) -> io::Result<bool> {
+    mut proof: Proof,
+) -> Result<bool, Trouble> {
     let mut text = BytesMut::new();
     // Bytes at the front of `text` that hold no item end.
     let mut searched = 0;
@@ -176,7 +212,7 @@ fn cut(
             if !text.is_empty() {
                 let (bytes, items) = (text.len() as u64, vec![text.freeze()]);
                 // Nobody listens any more: it was a file, which is as it was.
-                let _ = to.send(Ok(Chunk { source, items, bytes, cut: true }));
+                let _ = to.send(Ok(Chunk { source, items, bytes, cut: true, beginning: None }));
             }
             return Ok(false);
         }
@@ -188,13 +224,20 @@ fn cut(
                 text.truncate(filled);
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         text.truncate(filled + got);
+        if got > 0 && proof.wants_more(text.len()) {
+            continue;
+        }
+        if !proof.holds(&text) {
+            return Err(Trouble::Another);
+        }
         if got == 0 {
             let mut last = Chunk { source, ..Chunk::default() };
             if !text.is_empty() {
                 last.bytes = text.len() as u64;
+                last.beginning = proof.see(&text);
                 last.items.push(text.freeze());
             }
             return Ok(to.send(Ok(last)).is_ok());
@@ -202,13 +245,14 @@ fn cut(
         let Some(last) = memchr::memrchr(end, &text[searched..]) else {
             searched = text.len();
             if searched > LONGEST_ITEM {
-                return Err(io::Error::other(format!("an item is longer than {LONGEST_ITEM} bytes")));
+                return Err(io::Error::other(format!("an item is longer than {LONGEST_ITEM} bytes")).into());
             }
             continue;
         };
         let whole = text.split_to(searched + last + 1).freeze();
         searched = 0;
-        if to.send(Ok(chunk(&whole, source, end))).is_err() {
+        let chunk = Chunk { beginning: proof.see(&whole), ..chunk(&whole, source, end) };
+        if to.send(Ok(chunk)).is_err() {
             return Ok(false);
         }
     }
@@ -222,7 +266,7 @@ fn chunk(text: &Bytes, source: usize, end: u8) -> Chunk {
         items.push(text.slice(from..at));
         from = at + 1;
     }
-    Chunk { source, items, bytes: text.len() as u64, cut: false }
+    Chunk { source, items, bytes: text.len() as u64, cut: false, beginning: None }
 }
 
 #[cfg(test)]
@@ -247,7 +291,7 @@ mod tests {
 
     fn items(text: &[u8], drip: usize, end: u8) -> Vec<Bytes> {
         let (sender, chunks) = sync_channel(1000);
-        assert!(cut(Drip(text, drip), 0, end, &sender, &until()).unwrap());
+        assert!(cut(Drip(text, drip), 0, end, &sender, &until(), Proof::default()).unwrap());
         drop(sender);
         let chunks: Vec<_> = chunks.iter().map(Result::unwrap).collect();
         assert_eq!(chunks.iter().map(|chunk| chunk.bytes).sum::<u64>(), text.len() as u64);
@@ -283,7 +327,7 @@ mod tests {
         let (sender, chunks) = sync_channel(1000);
         let until = until();
         let from = Closing(Drip(b"one\ntwo\nthree\n", 1), 10, Arc::clone(&until.closed));
-        assert!(!cut(from, 0, b'\n', &sender, &until).unwrap());
+        assert!(!cut(from, 0, b'\n', &sender, &until, Proof::default()).unwrap());
         drop(sender);
         let chunks: Vec<_> = chunks.iter().map(Result::unwrap).collect();
         let got: Vec<_> = chunks.iter().map(|chunk| (&chunk.items[0][..], chunk.cut)).collect();
@@ -294,7 +338,7 @@ mod tests {
     fn a_packed_file_is_told_by_the_name_alone() {
         let folder = tempfile::tempdir().unwrap();
         let read_all = |path: PathBuf| {
-            let input = read(vec![Source::File(path)], b'\n', Stop::new()).unwrap();
+            let input = read(vec![Source::File(path)], b'\n', Vec::new(), Stop::new()).unwrap();
             let items: Vec<_> = input.chunks.iter().flat_map(|chunk| chunk.unwrap().items).collect();
             input.thread.join().unwrap();
             items
@@ -319,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let input = read(vec![Source::File("/no/such/file".into())], b'\n', Stop::new()).unwrap();
+        let input = read(vec![Source::File("/no/such/file".into())], b'\n', Vec::new(), Stop::new()).unwrap();
         let failure = input.chunks.recv().unwrap().unwrap_err();
         assert!(failure.message.starts_with("cannot read /no/such/file: "), "{failure}");
     }

@@ -3,6 +3,7 @@
 //! Owns the command line, the order of things and the exit code. How records are batched, paced and tried
 //! again is the [`crate::producer`]'s.
 
+mod beginning;
 pub(super) mod envelope;
 mod feed;
 mod input;
@@ -91,7 +92,7 @@ pub struct Arguments {
     /// Append records that can't be put to this file, which `put --envelope` takes again
     #[arg(long, value_name = "FILE")]
     dead_letter: Option<PathBuf>,
-    /// Remember in this file how much of the input is done, and go on there
+    /// Remember in this file what of the input is done, and go on there; another input is refused
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     /// Pass over the first lines of the input
@@ -191,6 +192,16 @@ pub fn put(arguments: &Arguments) -> Result<(), Failure> {
         Some(path) => Some(ResumeFile::open(path, &arguments.stream)?),
         None => None,
     };
+    if let (Some(path), true) =
+        (&arguments.resume, resume.as_ref().is_some_and(ResumeFile::is_of_unknown_input))
+    {
+        let path = path.display();
+        // With standard error gone there is nobody to be told.
+        let _ = writeln!(
+            stderr(),
+            "kinesis-keeper: {path} does not say of which input it is: whether this is the same can't be checked"
+        );
+    }
     let letters = DeadLetters::open(arguments.dead_letter.as_deref())?;
     let runtime = runtime()?;
     let outcome = put_with(arguments, runtime.handle(), &stop, resume, letters);
@@ -224,7 +235,8 @@ fn put_with(
     let sources = arguments.sources();
     let screen = Screen::new(sources.iter().map(Source::len).sum());
     let end = if arguments.null { 0 } else { b'\n' };
-    let input = read(sources.clone(), end, stop.clone())?;
+    let begun = resume.as_ref().map(|resume| resume.sources().to_vec()).unwrap_or_default();
+    let input = read(sources.clone(), end, begun.clone(), stop.clone())?;
     let mut feed = Feed {
         producer: &producer,
         runtime,
@@ -239,6 +251,7 @@ fn put_with(
         pace: arguments.rate.map(|rate| Pace::new(rate, clock.monotonic())),
         ordered: arguments.ordered,
         before,
+        begun,
         state: State::new(clock.monotonic()),
     };
     let read = feed.run(&input);

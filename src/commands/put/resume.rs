@@ -1,6 +1,6 @@
 //! The file of `--resume`: what an earlier run has done.
 //!
-//! Owns the file, its form, and whether it is of the same stream. After a `kill -9` what was done since it was
+//! Owns the file, its form, and whether it is of the same stream; of which input it is, it only keeps. After a `kill -9` what was done since it was
 //! last written is put again.
 
 use std::fs::{self, File};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::beginning::Begun;
 use super::tracker::{Items, Stretch};
 use crate::error::Failure;
 
@@ -30,6 +31,9 @@ struct Content {
     /// Behind it: stretches of items that are done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     beyond: Vec<Stretch>,
+    /// The sources that were begun, in their order.
+    #[serde(default)]
+    sources: Vec<Begun>,
 }
 
 impl ResumeFile {
@@ -41,7 +45,7 @@ impl ResumeFile {
                 Failure::failed(format!("{shown} is not a resume file ({error}): name another, or delete it"))
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Content { stream: stream.to_owned(), done: 0, beyond: Vec::new() }
+                Content { stream: stream.to_owned(), done: 0, beyond: Vec::new(), sources: Vec::new() }
             }
             Err(error) => return Err(Failure::failed(format!("cannot read {shown}: {error}"))),
         };
@@ -62,14 +66,29 @@ impl ResumeFile {
         Items::new(self.content.done, &self.content.beyond).unwrap_or_default()
     }
 
+    /// The sources that were begun.
+    pub(super) fn sources(&self) -> &[Begun] {
+        &self.content.sources
+    }
+
+    /// Whether it does not say of which input it is, although some of that is done: an early version wrote it.
+    pub(super) const fn is_of_unknown_input(&self) -> bool {
+        self.content.done > 0 && self.content.sources.is_empty()
+    }
+
     /// What of these it can hold.
     pub(super) fn extract(items: &Items) -> (u64, Vec<Stretch>) {
         (items.first_open(), items.beyond(MOST_STRETCHES))
     }
 
-    /// Remembers what [`Self::extract`] took.
-    pub(super) fn save(&mut self, (done, beyond): (u64, Vec<Stretch>)) -> Result<(), Failure> {
-        let content = Content { stream: self.content.stream.clone(), done, beyond };
+    /// Remembers what [`Self::extract`] took, of these sources.
+    pub(super) fn save(
+        &mut self,
+        (done, beyond): (u64, Vec<Stretch>),
+        sources: &[Begun],
+    ) -> Result<(), Failure> {
+        let (stream, sources) = (self.content.stream.clone(), sources.to_vec());
+        let content = Content { stream, done, beyond, sources };
         if self.content == content && self.path.exists() {
             return Ok(());
         }
@@ -97,11 +116,15 @@ mod tests {
         let path = folder.path().join("put.resume");
         let mut file = ResumeFile::open(&path, "clicks").unwrap();
         assert_eq!(file.items(), Items::default());
-        file.save((17, Vec::new())).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"stream\":\"clicks\",\"done\":17}\n");
+        fs::write(&path, "{\"stream\":\"clicks\",\"done\":17}").unwrap();
+        let old = ResumeFile::open(&path, "clicks").unwrap();
+        assert!(old.items().first_open() == 17 && old.is_of_unknown_input());
         let items = Items::new(17, &[(20, 30), (40, 41)]).unwrap();
-        file.save(ResumeFile::extract(&items)).unwrap();
-        assert_eq!(ResumeFile::open(&path, "clicks").unwrap().items(), items);
+        let sources = [Begun::default(), Begun { first: 12, ..Begun::default() }];
+        file.save(ResumeFile::extract(&items), &sources).unwrap();
+        let file = ResumeFile::open(&path, "clicks").unwrap();
+        assert_eq!((file.items(), file.sources()), (items, &sources[..]));
+        assert!(!file.is_of_unknown_input());
         let other = ResumeFile::open(&path, "orders").unwrap_err();
         assert_eq!(other.exit_code(), 2);
         assert!(other.message.contains("belongs to the stream clicks"), "{other}");
