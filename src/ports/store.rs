@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::expiry::Expiry;
 use crate::model::metadata::VOID;
