@@ -83,9 +83,9 @@ complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -s
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l partition-key-field -d 'The partition key is a text field of the record, which is JSON; `user.id` is a field below a field' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l partition-key -d 'The partition key of every record' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l dead-letter -d 'Append records that can\'t be put to this file, which `put --envelope` takes again' -r -F
-complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l resume -d 'Remember in this file how much of the input is done, and go on there' -r -F
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l resume -d 'Remember in this file what of the input is done, and go on there; another input is refused' -r -F
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l skip -d 'Pass over the first lines of the input' -r
-complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l rate -d 'The most records a second, over all shards' -r
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l rate -d 'The most records a second, over all shards; of a wait at most a second is made up for' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l buffer-time -d 'How long a record may wait for others to share its request' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l in-flight -d 'Requests under way at once' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand put" -l give-up-after -d 'How long a record is tried before it is given up' -r

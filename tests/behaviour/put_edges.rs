@@ -311,8 +311,9 @@ fn a_pipe_is_not_swallowed_when_the_stream_refuses_everything() {
         proxy.always(is_put, kinesis_error("AccessDeniedException"));
         let folder = tempfile::tempdir().unwrap();
         let dead = folder.path().join("dead.ndjson");
-        let put = Put::new(proxy.endpoint(), "s").with("--json --ordered --partition-key k --dead-letter");
-        let mut child = put.with("--buffer-time 10ms").path(&dead).start_open();
+        let put = Put::new(proxy.endpoint(), "s").with("--json --ordered --partition-key k");
+        let put = put.with("--buffer-time 10ms --dead-letter").path(&dead);
+        let mut child = put.start_open();
         let mut to = child.stdin.take();
         to.as_mut().unwrap().write_all(&b"line\n".repeat(300)).unwrap();
         // The other end of the pipe stays open: silent, or full of more.

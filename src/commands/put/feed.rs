@@ -143,7 +143,7 @@ impl Feed<'_> {
             }
         }
         input.close();
-        if self.from_pipe() {
+        if self.is_of_a_pipe() {
             // What was read from a pipe can't be read again: it is put, or kept among the dead letters.
             while let Ok(chunk) = input.chunks.recv_timeout(LAST_INPUT) {
                 self.chunk(&chunk?)?;
@@ -152,7 +152,7 @@ impl Feed<'_> {
         Ok(false)
     }
 
-    fn from_pipe(&self) -> bool {
+    fn is_of_a_pipe(&self) -> bool {
         self.sources == [Source::Stdin]
     }
 
@@ -165,7 +165,7 @@ impl Feed<'_> {
             let stopped = self.stop.reason().is_some() || self.state.fatal.is_some();
             if self.before.contains(number) {
                 self.state.skipped += 1;
-            } else if stopped && !self.from_pipe() {
+            } else if stopped && !self.is_of_a_pipe() {
                 return Ok(false);
             } else if item.is_empty() {
                 self.state.empty += 1;
@@ -225,7 +225,9 @@ impl Feed<'_> {
                 return Ok(true);
             }
         };
-        if self.state.fatal.is_some() || !self.keep_pace()? {
+        // With --ordered, nothing passes by what had to be left.
+        let stuck = self.state.fatal.is_some() || (self.ordered && !self.state.left.is_empty());
+        if stuck || !self.keep_pace()? {
             return Ok(self.leave(record));
         }
         loop {
@@ -268,11 +270,11 @@ impl Feed<'_> {
 
     /// A record that is not put before the end. From a pipe it is kept; otherwise it is read again (`false`).
     fn leave(&mut self, record: Record) -> bool {
-        if self.from_pipe() {
+        if self.is_of_a_pipe() {
             let why = self.state.fatal.clone().unwrap_or_else(|| LATE.to_owned());
             self.state.left.push((record, why));
         }
-        self.from_pipe()
+        self.is_of_a_pipe()
     }
 
     /// Waits until the next record is due; `false` if it is not before the end. A stop is no reason to hurry:
@@ -286,7 +288,7 @@ impl Feed<'_> {
             }
             if self.stop.reason().is_some() {
                 let last_call = *self.state.last_call.get_or_insert(now + LAST_CALL);
-                if !self.from_pipe() || now >= last_call {
+                if !self.is_of_a_pipe() || now >= last_call {
                     return Ok(false);
                 }
             }

@@ -349,12 +349,14 @@ mod tests {
             gz.finish().unwrap()
         };
         let zstd = |text: &[u8]| zstd::encode_all(text, 1).unwrap();
-        let packers: [(&str, &dyn Fn(&[u8]) -> Vec<u8>, &[u8]); 2] =
-            [("records.ndjson.gz", &gzip, b"\x1f\x8b"), ("records.ndjson.zst", &zstd, b"\x28\xb5\x2f\xfd")];
-        for (name, pack, magic) in packers {
+        // The archive's files are rows of members.
+        let files = [
+            ("records.ndjson.gz", [gzip(b"a\n"), gzip(b"b\n")].concat(), &b"\x1f\x8b"[..]),
+            ("records.ndjson.zst", [zstd(b"a\n"), zstd(b"b\n")].concat(), b"\x28\xb5\x2f\xfd"),
+        ];
+        for (name, bytes, magic) in files {
             let (path, copy) = (folder.path().join(name), folder.path().join("records"));
-            // The archive's files are rows of members.
-            std::fs::write(&path, [pack(b"a\n"), pack(b"b\n")].concat()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
             std::fs::copy(&path, &copy).unwrap();
             assert_eq!(read_all(path), ["a", "b"], "{name}");
             assert!(read_all(copy)[0].starts_with(magic), "{name}");
