@@ -97,9 +97,23 @@ impl Hours {
         Ok(None)
     }
 
+    /// The first hour from `hour` on that can still be told: what is before the chain's first never is.
+    pub fn next_open(&self, hour: Hour, stop: &Stop) -> Result<Hour, StoreError> {
+        let told_to = self.first_missing(hour, stop)?;
+        if told_to > hour {
+            return Ok(told_to);
+        }
+        match self.start(stop) {
+            Ok(Some(start)) if start.hour > hour => self.first_missing(start.hour, stop),
+            Err(LedgerError::Store(error)) => Err(error),
+            // Who tells the hours reports a start that says nothing; no batch waits for that.
+            Ok(_) | Err(LedgerError::Broken { .. }) => Ok(hour),
+        }
+    }
+
     /// The first hour from `hour` on that has no manifest: the chain has no hole, so it is found by
     /// doubling and halving.
-    pub fn next_open(&self, hour: Hour, stop: &Stop) -> Result<Hour, StoreError> {
+    fn first_missing(&self, hour: Hour, stop: &Stop) -> Result<Hour, StoreError> {
         if self.find(hour, stop)?.is_none() {
             return Ok(hour);
         }
@@ -134,7 +148,7 @@ impl Hours {
             // No lifecycle is shorter than a day: of a chain that goes on, a day is left.
             back += back.min(24);
         };
-        self.find(self.next_open(there, stop)?.plus(-1), stop)
+        self.find(self.first_missing(there, stop)?.plus(-1), stop)
     }
 }
 
@@ -168,6 +182,15 @@ mod tests {
                 let writer = &both[usize::try_from(n % 2).unwrap()];
                 writer.put(&writer.key(first.plus(n)), b"{}", &stop).unwrap();
             }
+            let start = HoursStart {
+                version: FORMAT_VERSION,
+                stream: "s".to_owned(),
+                stream_arn: "arn".to_owned(),
+                hour: first,
+                key: both[0].key(first),
+            };
+            assert_eq!(both[0].next_open(first.plus(-3), &stop).unwrap(), first.plus(-3), "nothing is told");
+            both[0].put_start(&start, &stop).unwrap();
             let (newest, now) = (first.plus(written - 1), first.plus(written + since));
             for reader in &both {
                 let found = reader.newest(first, now, &stop).unwrap();
@@ -176,6 +199,7 @@ mod tests {
                 assert_eq!(found, there, "{expired} {written} {since}");
                 if expired == 0 {
                     assert_eq!(reader.next_open(first, &stop).unwrap(), first.plus(written));
+                    assert_eq!(reader.next_open(first.plus(-3), &stop).unwrap(), first.plus(written));
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns when nothing of an hour can come any more: what follows the newest entry in the stream begins with
 //! a record that arrived later. That is so for every keeper, since all read the same stream; so it
-//! is promised once and holds for good.
+//! is promised once and holds for good. One exception: at a shard's start another may have read what was
+//! trimmed before we read; its batch finds the hour closed and takes the next.
 
 use std::time::Duration;
 

@@ -77,7 +77,8 @@ impl Item {
                 Some(_) => self.sealed.end() <= *position,
                 None => self.follows < *position,
             },
-            SealedKind::End(_) => *position == Position::End,
+            // Who read to the end, or found nothing left, knew of nothing behind the place where it stands.
+            SealedKind::End(_) => self.follows < *position,
         }
     }
 
@@ -273,7 +274,7 @@ impl SpoolItems {
         loop {
             let reached = &known.position;
             let next =
-                self.items.iter().rfind(|item| item.follows <= *reached && item.sealed.end() > *reached);
+                self.items.iter().rfind(|item| item.is_next_at(reached) && item.sealed.end() > *reached);
             let Some(item) = next else { break };
             let before = known;
             known = item.sealed.known_end();
@@ -354,5 +355,61 @@ impl SpoolItems {
     /// The lowest ledger serial that was known when an item was sealed.
     pub fn lowest_known_serial(&self) -> Option<u64> {
         self.items.iter().map(|item| item.sealed.known_serial.unwrap_or(0)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ledger::{EndBody, GapBody, GapCause};
+    use crate::model::shard::ShardId;
+    use crate::model::timestamp::Timestamp;
+    use crate::ports::NoProbe;
+    use crate::spool::disk::LocalDisk;
+
+    fn mark(follows: &Position, kind: SealedKind) -> Sealed {
+        Sealed {
+            version: 1,
+            stream_arn: "arn".to_owned(),
+            stream_created: Timestamp::EPOCH,
+            shard: ShardId::new("shardId-000000000000"),
+            follows: follows.clone(),
+            last_before: None,
+            complete_to: None,
+            known_serial: None,
+            sealed_at: Timestamp::EPOCH,
+            kind,
+        }
+    }
+
+    #[test]
+    fn an_end_counts_only_where_whoever_sealed_it_stood() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(LocalDisk::new(folder.path()));
+        let mut items = SpoolItems::open(disk, "shard", |_| true).unwrap().0;
+        let stood = Position::After("734".parse().unwrap());
+        let gap = GapBody {
+            after: Some("734".parse().unwrap()),
+            resumes_at: None,
+            why: GapCause::Trimmed,
+            certain: false,
+            from: Timestamp::EPOCH,
+            to: Timestamp::EPOCH,
+        };
+        for kind in [SealedKind::Gap(gap), SealedKind::End(EndBody { children: vec![] })] {
+            items.seal(mark(&stood, kind), &mut UnsealedLines::default(), &NoProbe).unwrap();
+        }
+        let known = |position: &Position| KnownPosition {
+            position: position.clone(),
+            last_record: None,
+            complete_to: None,
+        };
+        assert!(items.next_at(&stood).unwrap().is_open_gap());
+        assert_eq!(items.sealed_end(&known(&stood)).0.position, Position::End);
+        // Another keeper's gap ends before a record that the one who found nothing never read.
+        let further = Position::Before("759".parse().unwrap());
+        assert!(items.next_at(&further).is_none());
+        assert_eq!(items.sealed_end(&known(&further)), (known(&further), None));
+        assert!(items.items().iter().all(|item| item.is_covered_by(&further)));
     }
 }

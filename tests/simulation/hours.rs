@@ -41,8 +41,14 @@ fn is_there(archive: &Archive, hour: Hour, before: u64) -> bool {
     keys.iter().any(|key| archive.first(key).is_some_and(|change| change.event < before))
 }
 
-/// The first hour from this on that was open when something happened.
+/// The first hour from this on that was open when something happened: none is before the chain's first.
 pub fn next_open(archive: &Archive, mut hour: Hour, event: u64) -> Hour {
+    let start = archive.first(&keys().hours_start()).filter(|change| change.event < event);
+    if let Some(start) =
+        start.and_then(|start| serde_json::from_slice::<HoursStart>(&start.object.bytes).ok())
+    {
+        hour = hour.max(start.hour);
+    }
     while is_there(archive, hour, event) {
         hour = hour.next();
     }

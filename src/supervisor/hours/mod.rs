@@ -4,8 +4,9 @@
 //! seen, names its SHA-256, and is never changed. When it is put, every ledger is past the hour (see [`due`]),
 //! so every entry of it is there and named, with its object. Whatever entry comes later lies in a later
 //! hour: along a ledger hours do not go back, and a batch whose hour is over looks for its manifest first.
-//! (What another keeper holds of a stream deleted since may land in the moment between such a look and its
-//! put; it is then told in the next hour: each entry of a ledger is told in exactly one.)
+//! (What another keeper holds of a stream deleted since, or read at a shard's start before it was trimmed, may
+//! land in the moment between such a look and its put; it is then told in the next hour: each entry of a ledger
+//! is told in exactly one.)
 //!
 //! Time is the services' own: an hour is over when a listing was made 60 s after its end by their `Date`.
 //! Nothing here holds up a shard: it is a thread of its own, that reads the bucket and what shards promise.
