@@ -376,7 +376,7 @@ impl<'a> Walk<'a> {
         let newest = self.ledger.serials.last() == Some(&read.entry.serial);
         if newest && now.since(written_at) < self.terms.on_its_way {
             self.walked.tally.pending += 1;
-        } else if self.terms.expiry.has_taken(&batch.key, written_at, now + WHOLE_SECONDS) {
+        } else if self.terms.has_expired(&batch.key, written_at) {
             self.walked.tally.expired += 1;
         } else {
             let told = format!("entry {} claims it, with {} records", read.entry.serial, batch.records);
@@ -385,8 +385,16 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The service's time is cut to whole seconds, what the bucket deletes by is not.
-const WHOLE_SECONDS: Duration = Duration::from_secs(1);
+/// The service's time is cut to whole seconds, and an entry's is by its writer's clock: what is missing so shortly
+/// before its time is no fault.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+impl Terms<'_> {
+    /// Whether the bucket has deleted what lay under the key since the entry was written.
+    pub(super) fn has_expired(&self, key: &str, written_at: Timestamp) -> bool {
+        self.expiry.has_taken(key, written_at, self.now + CLOCKS_DIFFER)
+    }
+}
 
 /// So often an object is read again when the connection breaks.
 pub(super) const READ_TRIES: u32 = 3;

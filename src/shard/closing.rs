@@ -59,13 +59,10 @@ impl ShardWorker {
 
     /// The hour itself while it is open, else the next that is. An hour that is not over is not asked about.
     pub(super) fn open_hour(&self, hour: Hour) -> Result<Hour, Trouble> {
-        let now = self.shared.board.latest_time(self.ports.clock.now(), self.monotonic());
-        if now < hour.end() || !self.setup.settings.rules.hold(Rule::ClosedHourTakesNoBatch) {
+        if !self.is_over(hour) || !self.setup.settings.rules.hold(Rule::ClosedHourTakesNoBatch) {
             return Ok(hour);
         }
-        let settings = &self.setup.settings;
-        let hours = Hours::new(self.ports.store.clone(), settings.keys.clone(), settings.layout);
-        let open = hours.next_open(hour, &self.stop)?;
+        let open = self.hours().next_open(hour, &self.stop)?;
         if open != hour {
             tracing::info!(
                 shard = %self.setup.shard.id,
@@ -75,5 +72,15 @@ impl ShardWorker {
             );
         }
         Ok(open)
+    }
+    /// Whether a manifest of the hour may be there.
+    pub(super) fn is_over(&self, hour: Hour) -> bool {
+        self.shared.board.latest_time(self.ports.clock.now(), self.monotonic()) >= hour.end()
+    }
+
+    /// The chain of the hours' manifests.
+    pub(super) fn hours(&self) -> Hours {
+        let settings = &self.setup.settings;
+        Hours::new(self.ports.store.clone(), settings.keys.clone(), settings.layout)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Owns when the end of a shard is believed. What is sealed then is `sealing`'s business.
 
-use super::setup::Outcome;
+use super::delivery::Trouble;
+use super::setup::{Mode, Outcome};
 use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
 use crate::model::ledger::EndBody;
+use crate::model::metric::Service;
 use crate::model::sealed::SealedKind;
 use crate::model::shard::ShardId;
 use crate::ports::StreamError;
@@ -69,6 +71,27 @@ impl ShardWorker {
             return Vec::new();
         }
         self.shared.children_of(&self.setup.shard.id)
+    }
+
+    /// A child that came and went while no keeper could begin it is in no listing and has no ledger: its records
+    /// are lost, and nothing in the archive but this end names it. That is told, at each start.
+    pub(super) fn look_for_children(&self, end: &EndBody) -> Result<(), Trouble> {
+        let Some(listing) = self.shared.board.listing().filter(|_| self.setup.mode == Mode::Unlisted) else {
+            return Ok(());
+        };
+        for child in end.children.iter().filter(|child| !listing.shards.contains(child)) {
+            let begin = self.setup.settings.keys.entry(child, self.setup.stream.created, 0);
+            if self.ports.store.head(&begin, &self.stop)?.is_some() {
+                continue;
+            }
+            self.ports.meter.error(Service::Kinesis, "never_begun");
+            tracing::error!(
+                shard = %self.setup.shard.id,
+                child = %child,
+                "the stream does not list a child of this shard any more, and no keeper began it: its records are lost"
+            );
+        }
+        Ok(())
     }
 
     /// The stream or shard is not there any more: the supervisor looks at the description again.

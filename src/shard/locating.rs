@@ -73,6 +73,9 @@ impl ShardWorker {
 
     fn start_walk(&mut self, stored: StoredEntry, known: Option<KnownPosition>) -> Result<Turn, Trouble> {
         let known = known.unwrap_or_else(|| position_left_by(&stored.entry));
+        if let Body::End(end) = &stored.entry.body {
+            self.look_for_children(end)?;
+        }
         let last_batch = self.last_batch(&stored)?;
         let start = match (&known.position, Start::of(&stored.entry)) {
             (Position::Start, None) => Start::of(&self.fetch_known(0)?.entry),

@@ -32,6 +32,9 @@ impl ShardWorker {
         {
             return Ok(Turn::to(Delivery::Recording(settling, seen)));
         }
+        if let Body::End(end) = &settling.stored.entry.body {
+            self.look_for_children(end)?;
+        }
         let next = self.archived_after(&settling, &seen);
         if void {
             // No checkpoint: a start must find the void again, and the gap that follows it.

@@ -9,8 +9,9 @@ use super::setup::Mode;
 use super::worker::ShardWorker;
 use crate::codec::Renderer;
 use crate::codec::aggregate::for_each_user_record;
-use crate::ledger::StoredEntry;
+use crate::ledger::{LedgerError, StoredEntry};
 use crate::model::batch::Form;
+use crate::model::hour::HourObject;
 use crate::model::ledger::BatchBody;
 use crate::model::record::RawRecord;
 use crate::model::rules::Rule;
@@ -69,6 +70,9 @@ impl ShardWorker {
         let own = settling.stored.entry.host == self.setup.settings.host;
         // Our own put may have been lost with its answer: what we still hold of it is put, however old the entry is.
         if own && let Some(lines) = self.render_from_spool(batch)? {
+            if self.hour_tells_of_object(&settling, batch)? {
+                return Ok(Turn::to(Delivery::Recording(settling, Seen::Expired)));
+            }
             return Ok(Turn::to(Delivery::Placing(settling, lines)));
         }
         if self.has_expired(&settling, batch)? {
@@ -100,6 +104,27 @@ impl ShardWorker {
         let is_void =
             |next: &StoredEntry| tells_of_void(next) && self.setup.settings.rules.hold(Rule::VoidIsGap);
         Ok(next.map(|next| if is_void(&next) { Seen::Void } else { Seen::Expired }))
+    }
+
+    /// Whether the manifest of the entry's hour says that the object was there: another may have completed the entry,
+    /// and no entry follows yet.
+    fn hour_tells_of_object(&self, settling: &Settling, batch: &BatchBody) -> Result<bool, Trouble> {
+        if !self.setup.settings.rules.hold(Rule::SeenThenMissingHasExpired) || !self.is_over(batch.hour) {
+            return Ok(false);
+        }
+        let hours = self.hours();
+        let Some(key) = hours.find(batch.hour, &self.stop)? else { return Ok(false) };
+        let told = match hours.fetch(&key, &self.stop) {
+            Ok(Some(told)) => told,
+            // Who tells the hours reports one that says nothing.
+            Ok(None) | Err(LedgerError::Broken { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let of_shard = told.manifest.shards.iter().find(|of| {
+            of.shard == self.setup.shard.id && of.stream_created == settling.stored.entry.stream_created
+        });
+        let entry = of_shard.and_then(|of| of.entries.iter().find(|of| of.serial == settling.serial()));
+        Ok(entry.is_some_and(|entry| matches!(entry.object, HourObject::Archived | HourObject::Expired)))
     }
 
     /// Whether the bucket deletes what is as old as the entry, whose object nobody was seen to have seen.

@@ -139,6 +139,11 @@ impl MemoryBucket {
             let Some(when) = landing else { return };
             let index = state.delayed.iter().position(|(due, ..)| *due == when).unwrap_or(0);
             let (_, key, object) = state.delayed.remove(index);
+            // No put is on its way for as long as a lifecycle lets the same object live.
+            let over = |change: &Change| change.key == key && matches!(change.what, What::Expired);
+            if state.history.iter().any(over) {
+                continue;
+            }
             let stored = self.store(&mut state, when, &key, object);
             self.world.note(|| format!("a delayed put of {key} landed: stored {stored}"));
         }

@@ -70,10 +70,17 @@ impl Notifier for Recorder {
 #[derive(Debug, Default)]
 pub struct SilentMeter {
     counted: Mutex<Vec<(Counter, u64)>>,
+    errors: Mutex<Vec<&'static str>>,
     state: Mutex<ShardState>,
 }
 
 impl SilentMeter {
+    /// How many errors of this kind there were.
+    pub fn errors(&self, kind: &str) -> usize {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.iter().filter(|told| **told == kind).count()
+    }
+
     /// How much was counted.
     pub fn counted(&self, counter: Counter) -> u64 {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +108,9 @@ impl Meter for SilentMeter {
 
     fn upload(&self, _took: Duration) {}
 
-    fn error(&self, _service: Service, _kind: &'static str) {}
+    fn error(&self, _service: Service, kind: &'static str) {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(kind);
+    }
 
     fn state(&self, state: ShardState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;

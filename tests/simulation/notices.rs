@@ -91,7 +91,9 @@ fn is_true(archive: &Archive, checked: &Checked<'_>, notice: &Recorded) -> Resul
     };
     match (&notice.about, &lain.entry.body) {
         (About::Batch(told), Body::Batch(batch)) => {
-            let object = archive.object_of(batch).filter(|change| change.event < event);
+            // The latest: what expired before any entry followed may have been put again by its writer.
+            let mut objects = archive.stored.get(&batch.key).into_iter().flatten();
+            let object = objects.rfind(|change| change.event < event);
             let Some(object) = object.filter(|change| !is_void(&change.object)) else {
                 return Err(format!("entry {serial} was announced before its object was there"));
             };

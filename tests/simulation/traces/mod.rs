@@ -38,6 +38,7 @@ pub const ALL: &[(&str, Trace)] = &[
     ("what_is_held_of_a_lost_entry_is_archived", keepers::what_is_held_of_a_lost_entry_is_archived),
     ("two_stretches_from_one_record_lie_aside", keepers::two_stretches_from_one_record_lie_aside),
     ("latest_and_a_reshard_much_later", outages::latest_and_a_reshard_much_later),
+    ("a_child_that_nobody_began_is_told", outages::a_child_that_nobody_began_is_told),
     (
         "what_is_found_damaged_far_behind_is_read_again",
         outages::what_is_found_damaged_far_behind_is_read_again,

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use kinesis_keeper::archive::fault::FaultKind;
 use kinesis_keeper::ledger::start::ConfiguredStart;
+use kinesis_keeper::model::ledger::Body;
 use kinesis_keeper::model::rules::Rules;
 use kinesis_keeper::shard::setup::Members;
 use kinesis_keeper::testing::Snapshot;
@@ -148,6 +150,33 @@ pub fn latest_and_a_reshard_much_later(rules: Rules) -> Result<(), String> {
     s.run(3 * HOUR);
     let tally = s.settle()?;
     ensure!(tally.missing == 0 && tally.trimmed_gaps == 0 && tally.ends == 1, "{tally:?}");
+    Ok(())
+}
+
+/// Both children of a shard come and go before a keeper's first entry of them, and its disk is lost: no ledger can
+/// say so, the keeper and `verify` do.
+pub fn a_child_that_nobody_began_is_told(rules: Rules) -> Result<(), String> {
+    let mut s = Script::new(quiet(rules));
+    s.start(ADA);
+    s.write(3);
+    s.until("the first batch", |driver| objects(driver) == 1)?;
+    let parent = s.driver.stream.open_shards().remove(0);
+    s.driver.stream.split(&parent);
+    s.until("its end", |driver| ledger(driver).iter().any(|lain| matches!(lain.entry.body, Body::End(_))))?;
+    s.kill(ADA);
+    s.keeper(ADA).replace_disk(Snapshot::default());
+    s.write(2);
+    let children = s.driver.stream.open_shards();
+    s.driver.stream.merge(&children[0], &children[1]);
+    s.run(RETENTION + 2 * HOUR);
+    s.write(1);
+    s.start(ADA);
+    s.run(10 * MINUTE);
+    let told = s.driver.keepers[ADA].meter.errors("never_begun");
+    ensure!(told == 2, "told {told} times");
+    s.settle()?;
+    let faults = crate::proof::faults(&s.driver)?;
+    ensure!(faults.iter().any(|fault| fault.kind == FaultKind::LineageBroken), "{faults:?}");
     Ok(())
 }
 
