@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kinesis_keeper::model::ledger::{BatchBody, Begin, Body, Entry, GapBody};
+use kinesis_keeper::model::ledger::{BatchBody, Begin, Body, Entry, GapBody, GapCause};
 use kinesis_keeper::model::timestamp::Timestamp;
 use kinesis_keeper::testing::{Change, MemoryBucket, ShardHistory, StoredObject, What};
 
@@ -76,6 +76,16 @@ impl Archive {
     /// Whether a void lies in place of the batch's object.
     pub fn is_void(&self, batch: &BatchBody) -> bool {
         self.object_of(batch).is_some_and(|change| is_void(&change.object))
+    }
+    /// The bucket deleted a void before anybody could put the gap that follows: what was lost counts as expired, as it
+    /// would be by then.
+    pub fn void_passed_for_expired(&self, ledger: &[Lain]) -> bool {
+        ledger.windows(2).any(|pair| {
+            let void = pair[0].batch().filter(|batch| self.is_void(batch));
+            let gone = void.and_then(|batch| self.expired.get(&batch.key)?.first());
+            let lost = pair[1].gap().is_some_and(|gap| gap.why == GapCause::Lost);
+            !lost && gone.is_some_and(|gone| gone.event < pair[1].event)
+        })
     }
 }
 

@@ -99,6 +99,9 @@ fn check_shard<'a>(
         expired_unseen: Vec::new(),
         repaired: repaired(archive, shard)?,
     };
+    if archive.void_passed_for_expired(&checked.ledger) {
+        return Ok(checked);
+    }
     checked.chain(archive)?;
     checked.objects(driver, archive, tally)?;
     checked.gaps(driver, archive, tally)?;

@@ -324,11 +324,13 @@ impl Driver {
 
     fn is_settled(&self) -> bool {
         let listed: Vec<_> = self.stream.listing().into_iter().map(|shard| shard.id).collect();
+        // Who has more to do at once may be walking a ledger that others wrote.
+        let soon = self.world.now() + SECOND;
+        let rests = |keeper: &Keeper| {
+            keeper.waiting().is_empty() && keeper.has_opened(&listed) && keeper.due() > soon
+        };
         self.bucket.in_flight() == 0
-            && self
-                .keepers
-                .iter()
-                .all(|keeper| keeper.retired || (keeper.waiting().is_empty() && keeper.has_opened(&listed)))
+            && self.keepers.iter().all(|keeper| keeper.retired || rests(keeper))
             && self.unsettled().is_empty()
             && crate::hours::untold(self).is_empty()
     }
