@@ -19,6 +19,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::connections::Connections;
+
 /// A TCP and TLS handshake takes well under a second to any region; after three the host is not there.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -99,7 +101,7 @@ impl Clients {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         // Retries are set here and not by AWS_RETRY_MODE and AWS_MAX_ATTEMPTS: the SDK panics on bad values.
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(https())
+            .http_client(Connections::new(https))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .stalled_stream_protection(
@@ -145,7 +147,7 @@ impl Clients {
         self.kinesis_by(arn, aws_sdk_kinesis::config::Builder::from(&self.config))
     }
 
-    /// The same, on connections of its own.
+    /// The same, on connections of its own, which the caller leaves.
     pub(super) fn kinesis_apart(&self, arn: Option<&str>) -> aws_sdk_kinesis::Client {
         self.kinesis_by(arn, aws_sdk_kinesis::config::Builder::from(&self.config).http_client(https()))
     }

@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod check;
 pub mod clients;
 pub mod cloudwatch;
+mod connections;
 pub mod errors;
 pub mod fan_out;
 pub mod kinesis;
