@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, FaultKind};
 use super::ledgers::LedgerAt;
-use super::stretch::Terms;
+use super::terms::Terms;
 use crate::codec::void;
 use crate::model::ledger::Body;
 use crate::model::sequence::{Position, SequenceNumber};

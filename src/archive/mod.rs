@@ -22,6 +22,7 @@ mod side;
 mod starts;
 mod strays;
 mod stretch;
+mod terms;
 pub mod verify;
 
 use std::sync::Arc;

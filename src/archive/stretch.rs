@@ -4,9 +4,7 @@
 //! side by side; where two meet, and what lies beside the ledgers, is [`verify`](super::verify)'s.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use super::Archive;
 use super::chain::{Chain, Hole, broken_link, chain_before};
 use super::fault::{Fault, FaultKind};
 use super::hours::EntryFact;
@@ -14,28 +12,13 @@ use super::ledgers::{LedgerAt, ReadEntry};
 use super::object::{Examined, against_entry, against_metadata, examine};
 use super::report::Tally;
 use super::side;
+use super::terms::Terms;
 use crate::codec::void;
-use crate::model::expiry::Expiry;
 use crate::model::key::Layout;
 use crate::model::ledger::{BatchBody, Body, EndBody, Entry, GapBody, GapCause};
 use crate::model::sequence::Position;
 use crate::model::timestamp::Timestamp;
 use crate::ports::StoreError;
-use crate::stop::Stop;
-
-/// What is the same for all stretches of a run.
-pub(super) struct Terms<'a> {
-    pub(super) archive: &'a Archive,
-    pub(super) stop: &'a Stop,
-    /// The service's time when the run began.
-    pub(super) now: Timestamp,
-    /// What the bucket deletes by itself.
-    pub(super) expiry: Expiry,
-    /// So long an object may be on its way after its entry.
-    pub(super) on_its_way: Duration,
-    /// Called after each entry with what it added.
-    pub(super) progress: &'a (dyn Fn(&Tally) + Sync),
-}
 
 /// What walking a stretch told.
 #[derive(Debug, Default)]
@@ -382,17 +365,6 @@ impl<'a> Walk<'a> {
             let told = format!("entry {} claims it, with {} records", read.entry.serial, batch.records);
             self.unconfirmed.push(Fault::new(FaultKind::ObjectMissing, &batch.key, told));
         }
-    }
-}
-
-/// The service's time is cut to whole seconds, and an entry's is by its writer's clock: what is missing so shortly
-/// before its time is no fault.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-
-impl Terms<'_> {
-    /// Whether the bucket has deleted what lay under the key since the entry was written.
-    pub(super) fn has_expired(&self, key: &str, written_at: Timestamp) -> bool {
-        self.expiry.has_taken(key, written_at, self.now + CLOCKS_DIFFER)
     }
 }
 

@@ -112,7 +112,7 @@ impl HttpConnector for OfPool {
         HttpConnectorFuture::new(async move {
             let answer = answer.await;
             // An error is an answer, too: the pool knows that connection to be broken.
-            call.is_answered();
+            call.came_back();
             answer
         })
     }
@@ -125,7 +125,7 @@ struct Call {
 }
 
 impl Call {
-    fn is_answered(mut self) {
+    fn came_back(mut self) {
         self.pool = None;
     }
 }

@@ -73,6 +73,13 @@ impl Archive {
         self.first(&batch.key)
     }
 
+    /// The hashes of all objects that came for it: more than one if it expired before any entry followed, and its
+    /// writer put it again.
+    pub fn hashes_of(&self, batch: &BatchBody) -> Vec<String> {
+        let objects = self.stored.get(&batch.key).into_iter().flatten();
+        objects.map(|change| sha256(&change.object.bytes)).collect()
+    }
+
     /// Whether a void lies in place of the batch's object.
     pub fn is_void(&self, batch: &BatchBody) -> bool {
         self.object_of(batch).is_some_and(|change| is_void(&change.object))

@@ -231,10 +231,7 @@ impl Checked<'_> {
             let right_key = [Layout::Hive, Layout::Firehose].map(key).contains(&batch.key);
             ensure!(right_key, "entry {serial} has the key {}", batch.key);
             let expected = before.filter(|before| !archive.is_void(before));
-            // More than one if it expired before any entry followed, and its writer put it again.
-            let expected = expected.and_then(|before| archive.stored.get(&before.key));
-            let expected: Vec<_> =
-                expected.into_iter().flatten().map(|change| sha256(&change.object.bytes)).collect();
+            let expected = expected.map(|before| archive.hashes_of(before)).unwrap_or_default();
             let previous = &batch.previous_object_sha256;
             let none = previous.is_empty() && (archive.lifecycle || expected.is_empty());
             ensure!(
