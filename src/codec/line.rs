@@ -158,16 +158,23 @@ impl Text {
         }
     }
 
+    /// Asked for each field: only the comparison is put in its place.
+    #[inline]
     fn make_room(&mut self, more: usize) {
         let need = self.len + more;
         if need > self.bytes.len() {
-            let room = need.max(self.bytes.len() + self.bytes.len().clamp(FIRST_ROOM, STEP));
-            if self.bytes.is_empty() {
-                self.bytes = vec![0; room];
-            } else {
-                self.bytes.reserve_exact(room - self.bytes.len());
-                self.bytes.resize(room, 0);
-            }
+            self.grow(need);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, need: usize) {
+        let room = need.max(self.bytes.len() + self.bytes.len().clamp(FIRST_ROOM, STEP));
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; room];
+        } else {
+            self.bytes.reserve_exact(room - self.bytes.len());
+            self.bytes.resize(room, 0);
         }
     }
 }
