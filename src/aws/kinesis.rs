@@ -22,12 +22,15 @@ use super::errors::Refusal;
 use crate::model::shard::{HashKeyRange, Shard, ShardId, StreamDescription, StreamIdentity, StreamStatus};
 use crate::ports::{Clock, IteratorStart, Reply, Served, Stream, StreamError, StreamErrorKind};
 use crate::stop::Stop;
+use portions::Portions;
 use reply::{RawReply, Unread, Unusual, parsed, reply_of, timestamp};
 pub(super) use reply::{children, raw_records};
 
+mod portions;
 pub mod reply;
 
-/// A full reply is 10 MiB, five seconds' worth of a shard's 2 MB/s; three times that is a hung connection.
+/// A full reply is 10 MiB, five seconds' worth of a shard's 2 MB/s; three times that is a hung connection, or a line on
+/// which less must be asked for at once.
 const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A tiny answer, with the SDK's three tries and their back-off of a second or two.
@@ -41,9 +44,6 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(15);
 const LOOKS_APART: Duration = Duration::from_millis(200);
 
 const DESCRIBE: &str = "DescribeStreamSummary";
-
-/// The most that GetRecords allows; a byte limit it does not have.
-const MOST_RECORDS: i32 = 10_000;
 
 /// How often a listing begins anew when the stream is busy or the page's token expired.
 const LISTING_TRIES: u32 = 5;
@@ -74,6 +74,7 @@ pub struct KinesisStream {
     /// Whoever looks at the stream holds it; those who wait share what is found.
     last_look: tokio::sync::Mutex<Option<Look>>,
     unusual: Unusual,
+    portions: Portions,
 }
 
 /// One description of the stream, for all who asked before it began.
@@ -92,7 +93,8 @@ impl KinesisStream {
         };
         let last_look = tokio::sync::Mutex::new(None);
         let reader = reader(client.config());
-        Self { client, reader, blocking, clock, name, arn, last_look, unusual: Unusual::default() }
+        let (unusual, portions) = (Unusual::default(), Portions::new(RECORDS_DEADLINE));
+        Self { client, reader, blocking, clock, name, arn, last_look, unusual, portions }
     }
 
     /// The client of all its calls.
@@ -121,11 +123,17 @@ impl KinesisStream {
     }
 
     /// Calls GetRecords; without a `raw` the SDK parses the answer, which must make no difference.
-    fn read(&self, iterator: &str, stop: &Stop, raw: Option<RawReply>) -> Result<Served<Reply>, StreamError> {
+    fn read(
+        &self,
+        iterator: &str,
+        most: i32,
+        stop: &Stop,
+        raw: Option<RawReply>,
+    ) -> Result<Served<Reply>, StreamError> {
         const CALL: &str = "GetRecords";
         let (_, arn) = self.reference();
         let date = AnswerDate::new();
-        let request = self.reader.get_records().shard_iterator(iterator).limit(MOST_RECORDS);
+        let request = self.reader.get_records().shard_iterator(iterator).limit(most);
         let mut request = request.set_stream_arn(arn).customize().interceptor(date.clone());
         if let Some(raw) = &raw {
             request = request.interceptor(raw.clone());
@@ -293,8 +301,16 @@ impl Stream for KinesisStream {
         Ok(self.served(&date, iterator))
     }
 
-    fn records(&self, _shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Served<Reply>, StreamError> {
-        self.read(iterator, stop, Some(RawReply::new(&self.unusual)))
+    fn records(&self, shard: &ShardId, iterator: &str, stop: &Stop) -> Result<Served<Reply>, StreamError> {
+        let (asked, began) = (self.portions.of(shard), self.clock.monotonic());
+        let outcome = self.read(iterator, asked, stop, Some(RawReply::new(&self.unusual)));
+        let took = self.clock.monotonic().saturating_sub(began);
+        match &outcome {
+            Ok(reply) => self.portions.came(shard, asked, reply.value.records.len(), took),
+            Err(error) if error.kind == StreamErrorKind::NoAnswer => self.portions.failed(shard, asked, took),
+            Err(_) => {}
+        }
+        outcome
     }
 }
 

@@ -26,9 +26,11 @@ use crate::ports::{
     Attributes, Body, Clock, Disk, Head, ObjectStore, Put, StoreError, StoreErrorKind, Stored,
 };
 use crate::stop::Stop;
+use patience::Patience;
 
 mod body;
 mod mend;
+mod patience;
 mod put;
 
 /// HEAD, a page of a listing, a ledger entry: kilobytes, with the SDK's three tries.
@@ -59,6 +61,7 @@ pub struct S3Store {
     clock: Arc<dyn Clock>,
     disk: Arc<dyn Disk>,
     settings: S3Settings,
+    patience: Patience,
 }
 
 /// A call that failed: in neutral terms, and as the port tells it.
@@ -79,7 +82,8 @@ impl S3Store {
         {
             setting.take_if(|text| text.is_empty());
         }
-        Self { client: clients.s3(), blocking, clock, disk, settings }
+        let patience = Patience::default();
+        Self { client: clients.s3(), blocking, clock, disk, settings, patience }
     }
 
     fn owner(&self) -> Option<String> {
@@ -235,6 +239,10 @@ impl S3Store {
 }
 
 impl ObjectStore for S3Store {
+    fn longest_put(&self, bytes: u64) -> Duration {
+        self.patience.give(bytes).deadline
+    }
+
     fn put_if_absent(
         &self,
         key: &str,

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::kinesis::{KinesisStream, StreamName};
 use super::s3::{S3Settings, S3Store};
@@ -12,7 +14,8 @@ use crate::model::manifest::{About, EndNotice, Notice, Origin};
 use crate::model::shard::{ShardId, StreamStatus};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{
-    Attributes, Body, IteratorStart, Notifier, ObjectStore, Put, StoreErrorKind, Stream, StreamErrorKind,
+    Attributes, Body, Clock, IteratorStart, Notifier, ObjectStore, Put, StoreErrorKind, Stream,
+    StreamErrorKind,
 };
 use crate::stop::{Stop, StopReason};
 
@@ -29,6 +32,10 @@ fn stream(server: &Scripted) -> KinesisStream {
 }
 
 fn store(server: &Scripted, folder: &Path) -> S3Store {
+    store_at(server, folder, Arc::new(Still))
+}
+
+fn store_at(server: &Scripted, folder: &Path, clock: Arc<dyn Clock>) -> S3Store {
     let settings = S3Settings {
         bucket: "archive".into(),
         expected_bucket_owner: Some("123456789012".into()),
@@ -37,7 +44,7 @@ fn store(server: &Scripted, folder: &Path) -> S3Store {
         object_lock_days: 2,
     };
     let disk = Arc::new(Folder(folder.to_owned()));
-    S3Store::new(&server.clients, server.blocking(), Arc::new(Still), disk, settings)
+    S3Store::new(&server.clients, server.blocking(), clock, disk, settings)
 }
 
 fn attributes(data: bool) -> Attributes {
@@ -90,6 +97,56 @@ fn records_are_asked_for_once_however_the_call_fails() {
     let stopped = stream(&server).records(&ShardId::new("a"), "it", &stop).unwrap_err();
     assert_eq!(stopped.kind, StreamErrorKind::Stopped);
     assert_eq!(server.asked().len(), 1);
+}
+
+/// Each look at it is so many seconds after the one before.
+struct Leaping(u64, AtomicU64);
+
+impl Leaping {
+    fn by(seconds: u64) -> Arc<Self> {
+        Arc::new(Self(seconds, AtomicU64::new(0)))
+    }
+}
+
+impl Clock for Leaping {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(3600)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0 * self.1.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_shard_whose_answers_do_not_come_in_time_is_asked_for_fewer_records() {
+    let late = r#"{"__type":"RequestTimeoutException","message":"late"}"#;
+    let server =
+        Scripted::new(vec![Answer(400, &[], late), Answer(200, &[], REPLY), Answer(200, &[], REPLY)]);
+    let name = StreamName::Name("clickstream".into());
+    let stream = KinesisStream::new(&server.clients, server.blocking(), Leaping::by(8), name);
+    let (slow, other, stop) = (ShardId::new("a"), ShardId::new("b"), Stop::new());
+    let error = stream.records(&slow, "it", &stop).unwrap_err();
+    assert_eq!(error.kind, StreamErrorKind::NoAnswer, "{error}");
+    stream.records(&slow, "it", &stop).unwrap();
+    stream.records(&other, "it", &stop).unwrap();
+    let asked = server.asked();
+    for (asked, limit) in asked.iter().zip(["\"Limit\":10000", "\"Limit\":1250", "\"Limit\":10000"]) {
+        assert!(asked.body.contains(limit), "{}", asked.body);
+    }
+}
+
+#[test]
+fn a_put_of_a_large_object_that_was_cut_is_given_longer_the_next_time() {
+    const OBJECT: u64 = 2 << 20;
+    let server = Scripted::new(Vec::new());
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_at(&server, folder.path(), Leaping::by(60));
+    assert_eq!(store.longest_put(OBJECT), Duration::from_secs(32));
+    let (body, stop) = (vec![b'x'; 2 << 20], Stop::new());
+    let error = store.put_if_absent("k", Body::Bytes(&body), &attributes(true), &stop).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::NoAnswer, "{error}");
+    assert_eq!(store.longest_put(OBJECT), Duration::from_secs(34), "told to who waits for it, too");
 }
 
 #[test]

@@ -12,10 +12,11 @@ use crate::stop::Stop;
 /// What a put may take before its size counts: S3's slowest answers, and a retry.
 const PUT_BASE: Duration = Duration::from_secs(30);
 
-/// The slowest uplink on which archiving still makes sense, in bytes a second.
+/// What a put may count on of an uplink, in bytes a second; where that has shown to be too much, the store gives it
+/// longer.
 const PUT_RATE: u64 = 1 << 20;
 
-/// How long a put of so many bytes takes at most, until it is given up.
+/// How long a put of so many bytes takes at most on a usual line.
 pub const fn longest_put(bytes: u64) -> Duration {
     PUT_BASE.saturating_add(Duration::from_secs(bytes / PUT_RATE))
 }
@@ -121,6 +122,11 @@ pub trait ObjectStore: Send + Sync {
 
     /// The service's own time, from any answer.
     fn service_time(&self, stop: &Stop) -> Result<Timestamp, StoreError>;
+
+    /// How long a put of so many bytes takes at most, as the line has shown to be: until then it is not stuck.
+    fn longest_put(&self, bytes: u64) -> Duration {
+        longest_put(bytes)
+    }
 }
 
 /// A version of an object, in a bucket that keeps them.

@@ -29,7 +29,7 @@ use crate::model::ledger::{BatchBody, Body};
 use crate::model::metric::{Counter, Service};
 use crate::model::rules::Rule;
 use crate::ports::news::is_news;
-use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored, StreamError, longest_put};
+use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored, StreamError};
 
 /// Where the delivery stands.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Lines {
     }
 
     /// Bytes of their files.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.content.size + self.side.as_ref().map_or(0, |side| side.content.size)
     }
 
@@ -213,7 +213,7 @@ impl ShardWorker {
     /// is read and all is well.
     fn expect_calls(&mut self) {
         let longest = match &self.delivery {
-            Delivery::Placing(_, lines) => longest_put(lines.bytes()),
+            Delivery::Placing(_, lines) => self.ports.store.longest_put(lines.bytes()),
             Delivery::Ready if self.spool.items().is_empty() => return,
             Delivery::Rendering(_) | Delivery::Stopped => return,
             Delivery::Locating
@@ -221,7 +221,7 @@ impl ShardWorker {
             | Delivery::Ready
             | Delivery::Claiming(_)
             | Delivery::Settling(_)
-            | Delivery::Recording(..) => longest_put(0),
+            | Delivery::Recording(..) => self.ports.store.longest_put(0),
         };
         self.held_up_for(longest);
     }

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
+use super::turns::{LARGE_PUT, LOOK_FOR_TURN};
 use super::worker::ShardWorker;
 use crate::codec::hash::Hasher;
 use crate::codec::reader::inspect_packed;
@@ -45,14 +46,27 @@ impl ShardWorker {
         let Some(batch) = settling.batch().cloned() else {
             return Ok(Turn::to(Delivery::Settling(settling)));
         };
-        if let Err(trouble) = self.put_side(&settling, &batch, &lines) {
+        let (shared, mut put_turn) = (self.shared.clone(), None);
+        if lines.bytes() >= LARGE_PUT {
+            put_turn = shared.put_turns.take(&self.setup.shard.id, &self.stop);
+            if put_turn.is_none() {
+                return Ok(Turn::Wait(self.monotonic() + LOOK_FOR_TURN));
+            }
+        }
+        let turn = self.put_lines(settling, &batch, lines);
+        drop(put_turn);
+        turn
+    }
+
+    fn put_lines(&mut self, settling: Settling, batch: &BatchBody, lines: Lines) -> Result<Turn, Trouble> {
+        if let Err(trouble) = self.put_side(&settling, batch, &lines) {
             if matches!(&trouble, Trouble::Store(error) if is_of_the_file(error)) {
                 // It was rendered, and is rendered anew.
                 self.delivery = Delivery::Settling(settling);
             }
             return Err(trouble);
         }
-        let attributes = self.object_attributes(&settling, &batch, &lines.content, lines.level);
+        let attributes = self.object_attributes(&settling, batch, &lines.content, lines.level);
         let body = PutBody::File { path: &lines.path, len: lines.content.size };
         let began = self.monotonic();
         match self.ports.store.put_if_absent(&batch.key, body, &attributes, &self.stop) {
@@ -66,9 +80,9 @@ impl ShardWorker {
                 Ok(Turn::to(Delivery::Recording(settling, Seen::Object(Box::new(seen)))))
             }
             Ok(Put::Taken) => match self.ports.store.head(&batch.key, &self.stop)? {
-                Some(head) => self.judge(settling, &batch, &head, Some(lines)),
+                Some(head) => self.judge(settling, batch, &head, Some(lines)),
                 // Deleted since, or not yet to be seen: put again.
-                None => Err(self.busy("the object is taken and cannot be seen", batch.key)),
+                None => Err(self.busy("the object is taken and cannot be seen", batch.key.clone())),
             },
             Err(error) if is_of_the_file(&error) => {
                 self.suspect(&lines, &error)?;

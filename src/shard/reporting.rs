@@ -10,7 +10,7 @@ use super::sealing::Unsealed;
 use super::setup::Mode;
 use super::worker::{LONG, ShardWorker};
 use crate::model::metric::Gauge;
-use crate::ports::{ShardState, Standing, longest_put};
+use crate::ports::{ShardState, Standing};
 
 /// What keeps the shard from being read, archived or announced, in plain words.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl ShardWorker {
 
     /// When the next report comes at the latest: after a wait and a step, which may put the largest batch.
     fn reports_by(&self) -> Duration {
-        self.monotonic() + LONG + CALLS + longest_put(self.setup.settings.limits.max_bytes)
+        self.monotonic() + LONG + CALLS + self.ports.store.longest_put(self.setup.settings.limits.max_bytes)
     }
 
     /// Calls follow in which nothing is read for so long at most, and none of it is missed.

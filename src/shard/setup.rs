@@ -9,7 +9,7 @@ use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
 use super::pacing::StartGate;
 use super::retention::Retention;
-use super::turns::SealTurns;
+use super::turns::{PUTS_AT_ONCE, SEALS_AT_ONCE, Turns};
 use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Compression, Form, Level, Limits};
 use crate::model::expiry::Expiry;
@@ -164,7 +164,9 @@ pub struct Shared {
     /// was seen to keep conditions. Until then nothing is committed.
     pub begin: OnceLock<Begin>,
     /// Who may seal because its batch is old enough.
-    pub turns: SealTurns,
+    pub seal_turns: Turns,
+    /// Who may put a large object.
+    pub put_turns: Turns,
     /// What is known of the time, the shards and what may still come, for whoever tells the hours.
     pub board: HourBoard,
     /// What the bucket's lifecycle surely deletes, once known.
@@ -206,7 +208,8 @@ impl Shared {
             budget,
             quota,
             begin: OnceLock::new(),
-            turns: SealTurns::default(),
+            seal_turns: Turns::new(SEALS_AT_ONCE),
+            put_turns: Turns::new(PUTS_AT_ONCE),
             board: HourBoard::default(),
             expiry: OnceLock::new(),
             retention: Mutex::new(Retention::new(retention)),

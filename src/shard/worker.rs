@@ -314,7 +314,8 @@ impl Drop for ShardWorker {
     fn drop(&mut self) {
         if self.setup.mode != Mode::Drain {
             self.shared.budget.leave(&self.setup.shard.id);
-            self.shared.turns.leave(&self.setup.shard.id);
+            self.shared.seal_turns.leave(&self.setup.shard.id);
+            self.shared.put_turns.leave(&self.setup.shard.id);
         }
         // The file itself is removed when the shard is opened again.
         let unsealed = self.unsealed.as_ref().map_or(0, Unsealed::spilled);

@@ -18,6 +18,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+use super::portions::MOST_RECORDS;
 use super::{KinesisStream, StreamName};
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::{AwsSettings, Clients};
@@ -60,7 +61,7 @@ impl Canned {
     /// The same, as the SDK's own parser reads it.
     pub fn parsed(&self, status: u16, body: &[u8]) -> Result<Reply, StreamError> {
         self.answer_with(status, body);
-        self.stream.read("iterator", &self.stop, None).map(|served| served.value)
+        self.stream.read("iterator", MOST_RECORDS, &self.stop, None).map(|served| served.value)
     }
 
     /// How many answers our decoder did not know so far.

@@ -165,7 +165,7 @@ fn an_answer_that_breaks_off_is_the_same_error_as_where_the_sdk_reads_it() {
         // Until the caller hangs up: to close before all that it sent was read would be a reset.
         let _ = std::io::copy(&mut connection, &mut std::io::sink());
     });
-    let told = |raw| stream.read("iterator", &Stop::new(), raw).map(|_| ()).unwrap_err();
+    let told = |raw| stream.read("iterator", 10_000, &Stop::new(), raw).map(|_| ()).unwrap_err();
     let (ours, theirs) = (told(Some(RawReply::new(&stream.unusual))), told(None));
     // By the stream of the body, which the SDK reads in another way.
     assert_eq!(ours.message.replace("streaming error: ", ""), theirs.message);
@@ -187,7 +187,8 @@ fn a_stop_does_not_wait_for_the_rest_of_an_answer() {
         // Open until the call is over.
         (connection, under_way)
     });
-    let error = stream.read("iterator", &stop, Some(RawReply::new(&stream.unusual))).map(|_| ()).unwrap_err();
+    let error =
+        stream.read("iterator", 10_000, &stop, Some(RawReply::new(&stream.unusual))).map(|_| ()).unwrap_err();
     assert_eq!(error.kind, StreamErrorKind::Stopped, "{}", error.message);
     drop(thread.join().unwrap());
 }

@@ -44,7 +44,8 @@ impl S3Store {
                 (self.file(key, &path, len, stop)?, len, Some(path))
             }
         };
-        let deadline = longest_put(len);
+        let given = self.patience.give(len);
+        let deadline = given.deadline;
         let Some(request) = self.put_request(key, condition, attributes) else {
             let message = format!("`{}` is no hex SHA-256", attributes.sha256);
             return Err(StoreError { call: CALL, key: key.to_owned(), kind: StoreErrorKind::Other, message });
@@ -55,10 +56,19 @@ impl S3Store {
             .operation_attempt_timeout(deadline - longest_put(0) / 2);
         let config = config::Config::builder().timeout_config(limits.build());
         let sending = request.body(content).customize().config_override(config).send();
-        match self.call((CALL, key), (deadline, Until::Abandoned), stop, sending) {
-            Ok(output) => Ok(Put::Stored(stored(output.e_tag, output.version_id))),
+        let began = self.clock.monotonic();
+        let outcome = self.call((CALL, key), (deadline, Until::Abandoned), stop, sending);
+        let took = self.clock.monotonic().saturating_sub(began);
+        match outcome {
+            Ok(output) => {
+                self.patience.stored(given, took);
+                Ok(Put::Stored(stored(output.e_tag, output.version_id)))
+            }
             Err(failed) if is_taken(&failed.0) => Ok(Put::Taken),
             Err(failed) => {
+                if failed.1.kind == StoreErrorKind::NoAnswer {
+                    self.patience.cut(given, took);
+                }
                 // The file may have gone while it was sent; that looks like a broken connection.
                 let gone = path.filter(|_| failed.1.kind == StoreErrorKind::NoAnswer);
                 if let Some(path) = gone.filter(|path| !path.exists()) {
