@@ -17,6 +17,7 @@ mod open_batch;
 mod pacing;
 mod placing;
 mod position;
+pub mod put_room;
 mod reading;
 mod recording;
 mod rendering;

@@ -1,9 +1,10 @@
 //! Placing: an entry's object, put where none is, and judged where one lies.
 
 use std::io::Read;
+use std::time::Duration;
 
 use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
-use super::turns::{LARGE_PUT, LOOK_FOR_TURN};
+use super::put_room::{SMALL_PUT, Went};
 use super::worker::ShardWorker;
 use crate::codec::hash::Hasher;
 use crate::codec::reader::inspect_packed;
@@ -15,6 +16,9 @@ use crate::model::metric::Counter;
 use crate::model::rules::Rule;
 use crate::model::sequence::Position;
 use crate::ports::{Body as PutBody, CrashPoint, Head, Put, StoreError, StoreErrorKind};
+
+/// Who waits for room is nudged when there is some, and looks by itself this often.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 impl ShardWorker {
     /// Looks for the entry's object.
@@ -46,15 +50,23 @@ impl ShardWorker {
         let Some(batch) = settling.batch().cloned() else {
             return Ok(Turn::to(Delivery::Settling(settling)));
         };
-        let (shared, mut put_turn) = (self.shared.clone(), None);
-        if lines.bytes() >= LARGE_PUT {
-            put_turn = shared.put_turns.take(&self.setup.shard.id, &self.stop);
-            if put_turn.is_none() {
-                return Ok(Turn::Wait(self.monotonic() + LOOK_FOR_TURN));
-            }
+        let (shared, bytes) = (self.shared.clone(), lines.bytes());
+        if bytes < SMALL_PUT {
+            return self.put_lines(settling, &batch, lines);
         }
+        let Some(room) = shared.put_room.take(&self.setup.folder, bytes, &self.stop) else {
+            return Ok(Turn::Wait(self.monotonic() + LOOK_FOR_ROOM));
+        };
+        let (longest, began) = (self.ports.store.longest_put(bytes), self.monotonic());
         let turn = self.put_lines(settling, &batch, lines);
-        drop(put_turn);
+        let went = match &turn {
+            Ok(_) => Some(Went::Answered),
+            Err(Trouble::Store(error)) if error.kind == StoreErrorKind::NoAnswer => Some(Went::NoAnswer),
+            Err(_) => None,
+        };
+        if let Some(went) = went {
+            room.done(went, self.monotonic().saturating_sub(began), longest);
+        }
         turn
     }
 

@@ -88,13 +88,17 @@ impl ShardWorker {
         let oldest = oldest_sealed.into_iter().chain(unsealed).chain(self.open.oldest_arrival).min();
         let now = self.ports.clock.now();
         meter.set(Gauge::DataFreshness, oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
-        let troubles = self.troubles.told();
+        let mut troubles = self.troubles.told();
+        troubles.extend(self.shared.bucket_trouble());
         let paused = self.shared.quota.is_full() || self.troubles.disk.is_some();
+        // Where to read from is for the bucket to say, which does not: records grow old unread.
+        let cannot_begin = self.setup.mode == Mode::Read && !troubles.is_empty();
         let activity = match (self.is_stopping(), self.reading.is_some()) {
             (true, _) => "draining",
             (false, _) if paused => "paused",
             (false, true) => "reading",
             (false, false) if matches!(self.delivery, Delivery::Stopped) => "stopped",
+            (false, false) if cannot_begin => "paused",
             (false, false) => "waiting",
         };
         // The shard's calls are the delivery's while that reads a batch again.
@@ -131,6 +135,9 @@ impl ShardWorker {
         if let Some(complete_to) = complete_to {
             let now = self.shared.board.latest_time(self.ports.clock.now(), self.monotonic());
             self.report_lag(now.since(complete_to));
+        } else if self.reading.is_none() && self.setup.mode == Mode::Read {
+            // Nothing is known of what came before; what came since is unread.
+            self.report_lag(self.monotonic().saturating_sub(self.opened));
         }
     }
 

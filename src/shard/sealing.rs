@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use super::open_batch::OpenBatch;
-use super::turns::LOOK_FOR_TURN;
 use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
 use crate::model::metric::Service;
@@ -15,6 +14,9 @@ use crate::spool::items::UnsealedLines;
 
 /// The version of the spool's manifests.
 pub(super) const STATE_VERSION: u32 = 1;
+
+/// Who waits for its turn is nudged when it comes, and looks by itself this often.
+const LOOK_FOR_TURN: Duration = Duration::from_secs(1);
 
 /// A batch that has ended in memory and that the disk has not taken yet.
 pub(super) struct Unsealed {
@@ -73,7 +75,7 @@ impl ShardWorker {
         let mut turn = None;
         // What is asked for, and what makes room, waits for nobody.
         if reason == SealReason::Age {
-            turn = shared.seal_turns.take(&self.setup.shard.id, &self.stop);
+            turn = shared.turns.take(&self.setup.shard.id, &self.stop);
             if turn.is_none() {
                 return Activity::NotBefore(self.monotonic() + LOOK_FOR_TURN);
             }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::board::HourBoard;
 use super::budget::{Budget, SpoolQuota};
 use super::pacing::StartGate;
+use super::put_room::PutRoom;
 use super::retention::Retention;
-use super::turns::{PUTS_AT_ONCE, SEALS_AT_ONCE, Turns};
+use super::turns::SealTurns;
 use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Compression, Form, Level, Limits};
 use crate::model::expiry::Expiry;
@@ -163,10 +164,12 @@ pub struct Shared {
     /// Where shards of this stream begin, once the stream's start object was read and the store
     /// was seen to keep conditions. Until then nothing is committed.
     pub begin: OnceLock<Begin>,
+    /// Why that is not known yet, in the bucket's words: told with every shard, which cannot archive until then.
+    bucket_trouble: Mutex<Option<String>>,
     /// Who may seal because its batch is old enough.
-    pub seal_turns: Turns,
-    /// Who may put a large object.
-    pub put_turns: Turns,
+    pub turns: SealTurns,
+    /// Who may put an object of some size.
+    pub put_room: PutRoom,
     /// What is known of the time, the shards and what may still come, for whoever tells the hours.
     pub board: HourBoard,
     /// What the bucket's lifecycle surely deletes, once known.
@@ -208,8 +211,9 @@ impl Shared {
             budget,
             quota,
             begin: OnceLock::new(),
-            seal_turns: Turns::new(SEALS_AT_ONCE),
-            put_turns: Turns::new(PUTS_AT_ONCE),
+            bucket_trouble: Mutex::default(),
+            turns: SealTurns::default(),
+            put_room: PutRoom::default(),
             board: HourBoard::default(),
             expiry: OnceLock::new(),
             retention: Mutex::new(Retention::new(retention)),
@@ -219,6 +223,19 @@ impl Shared {
             look_wanted: AtomicBool::new(false),
             supervisor: OnceLock::new(),
         }
+    }
+
+    /// The bucket gave no answer that could be used when it was asked where shards begin.
+    pub fn set_bucket_trouble(&self, trouble: String) {
+        *self.bucket_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+    }
+
+    /// Why nothing is committed yet, where it is the bucket's fault.
+    pub(super) fn bucket_trouble(&self) -> Option<String> {
+        if self.begin.get().is_some() {
+            return None;
+        }
+        self.bucket_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long the stream keeps records.

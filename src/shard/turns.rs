@@ -1,34 +1,22 @@
-//! Turns at sealing and at putting: of many batches that are due at once, a few are dealt with at a time.
+//! Turns at sealing: of many batches whose time is over at once, a few are sealed at a time.
 //!
-//! Owns who may go now and who is woken next. A thousand batches that began together end together. Sealed all at
-//! once, their threads would wait for the disk and for each other for seconds, and read nothing meanwhile. Put all at
-//! once on a slow line, none would be there within its deadline. Who waits for its turn goes on reading.
+//! Owns who may seal now and who is woken next. A thousand batches that began together end together: all at
+//! once, their threads would wait for the disk and for each other for seconds, and read nothing meanwhile. Who
+//! waits for its turn goes on reading.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::model::shard::ShardId;
 use crate::stop::Stop;
 
-/// Sealing: enough to keep the cores and the disk busy: while some wait for an fsync, others compress. More make each
+/// Enough to keep the cores and the disk busy: while some wait for an fsync, others compress. More make each
 /// other wait, and those who read.
-pub const SEALS_AT_ONCE: usize = 8;
+const AT_ONCE: usize = 8;
 
-/// Putting large objects: enough to fill a fast line (S3 takes some 50 MB/s by each connection), and few enough that
-/// each of them, of 20 MB on average, is there in time at 50 Mbit/s together.
-pub const PUTS_AT_ONCE: usize = 16;
-
-/// What is smaller is put at once: it waits for the service, and not for the line.
-pub const LARGE_PUT: u64 = 1 << 20;
-
-/// Who waits for its turn is nudged when it comes, and looks by itself this often.
-pub(super) const LOOK_FOR_TURN: Duration = Duration::from_secs(1);
-
-/// Who has a turn, and who waits for one, over all shards of a stream.
-#[derive(Debug)]
-pub struct Turns {
-    at_once: usize,
+/// Who seals, and who waits for it, over all shards of a stream.
+#[derive(Debug, Default)]
+pub struct SealTurns {
     state: Mutex<State>,
 }
 
@@ -42,28 +30,23 @@ struct State {
 
 /// A turn, over when dropped.
 #[derive(Debug)]
-pub struct TakenTurn<'a> {
-    turns: &'a Turns,
+pub struct SealTurn<'a> {
+    turns: &'a SealTurns,
 }
 
-impl Turns {
-    /// For so many at once.
-    pub fn new(at_once: usize) -> Self {
-        Self { at_once, state: Mutex::default() }
-    }
-
+impl SealTurns {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A turn, or `None`: then `stop` is nudged when there may be one. Whoever looks by itself meanwhile gets one
     /// that is free, so that a wake-up that nobody follows costs nothing but time.
-    pub fn take(&self, shard: &ShardId, stop: &Stop) -> Option<TakenTurn<'_>> {
+    pub fn take(&self, shard: &ShardId, stop: &Stop) -> Option<SealTurn<'_>> {
         let mut state = self.state();
-        if state.taken < self.at_once {
+        if state.taken < AT_ONCE {
             state.taken += 1;
             state.waiting.remove(shard);
-            return Some(TakenTurn { turns: self });
+            return Some(SealTurn { turns: self });
         }
         if state.waiting.insert(shard.clone(), stop.clone()).is_none() {
             state.order.push_back(shard.clone());
@@ -77,7 +60,7 @@ impl Turns {
     }
 }
 
-impl Drop for TakenTurn<'_> {
+impl Drop for SealTurn<'_> {
     fn drop(&mut self) {
         let mut state = self.turns.state();
         state.taken -= 1;
@@ -94,11 +77,9 @@ impl Drop for TakenTurn<'_> {
 mod tests {
     use super::*;
 
-    const AT_ONCE: usize = SEALS_AT_ONCE;
-
     #[test]
     fn of_many_that_want_to_seal_a_few_do_and_the_others_are_woken_in_order() {
-        let turns = Turns::new(AT_ONCE);
+        let turns = SealTurns::default();
         let shards: Vec<(ShardId, Stop)> =
             (0..20).map(|n| (ShardId::new(n.to_string()), Stop::new())).collect();
         let seen: Vec<_> = shards.iter().map(|(_, stop)| stop.seen()).collect();
@@ -119,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_is_free_goes_to_who_comes() {
-        let turns = Turns::new(AT_ONCE);
+        let turns = SealTurns::default();
         let (shard, stop) = (ShardId::new("a"), Stop::new());
         for _ in 0..3 * AT_ONCE {
             assert!(turns.take(&shard, &stop).is_some());

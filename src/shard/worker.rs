@@ -57,6 +57,8 @@ pub struct ShardWorker {
     pub(super) open: OpenBatch,
     pub(super) auto_level: AutoLevel,
     pub(super) unsealed: Option<Unsealed>,
+    /// When the thread began, monotonic.
+    pub(super) opened: Duration,
     pub(super) reading: Option<Reading>,
     pub(super) read_due: Duration,
     /// When the last call of reading began.
@@ -123,6 +125,7 @@ impl ShardWorker {
             shared.budget.join(&shard, stop.clone());
         }
         let remote = || Backoff::new(Pace::REMOTE);
+        let opened = ports.clock.monotonic();
         let mut worker = Self {
             writer: BatchWriter::new(settings.spool_level(None)).with_members_of(settings.members.text),
             seal_requests_seen: shared.seal_requests(),
@@ -133,6 +136,7 @@ impl ShardWorker {
             open: OpenBatch::default(),
             auto_level: AutoLevel::default(),
             unsealed: None,
+            opened,
             reading: None,
             read_due: Duration::ZERO,
             read_asked: Duration::ZERO,
@@ -314,9 +318,9 @@ impl Drop for ShardWorker {
     fn drop(&mut self) {
         if self.setup.mode != Mode::Drain {
             self.shared.budget.leave(&self.setup.shard.id);
-            self.shared.seal_turns.leave(&self.setup.shard.id);
-            self.shared.put_turns.leave(&self.setup.shard.id);
+            self.shared.turns.leave(&self.setup.shard.id);
         }
+        self.shared.put_room.leave(&self.setup.folder);
         // The file itself is removed when the shard is opened again.
         let unsealed = self.unsealed.as_ref().map_or(0, Unsealed::spilled);
         self.shared.quota.unspill(self.open.spilled + unsealed);

@@ -2,9 +2,10 @@
 //! a checkpoint or spool read on meanwhile.
 //!
 //! Owns the order: the stream's start, the shards known to the bucket, what the bucket deletes by itself;
-//! and trying each again for as long as it takes.
+//! and trying each again for as long as it takes, also after a fault of the program.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub(super) struct Questions {
     pub(super) random: fastrand::Rng,
 }
 
+/// A pause before it begins anew after a panic.
+const ANEW: Duration = Duration::from_secs(60);
+
 /// The running thread; it is stopped and joined when dropped.
 pub(super) struct Background {
     stop: Stop,
@@ -46,8 +50,14 @@ impl Background {
     pub(super) fn start(questions: Questions, reporter: Reporter) -> io::Result<Self> {
         let stop = Stop::new();
         let own = stop.clone();
-        let asker = Asker { questions, reporter, stop: own, reminder: Reminder::default() };
-        let handle = thread::Builder::new().name("bucket".to_owned()).spawn(move || asker.run())?;
+        let mut asker = Asker { questions, reporter, stop: own, reminder: Reminder::default() };
+        let handle = thread::Builder::new().name("bucket".to_owned()).spawn(move || {
+            // What was answered before it panicked is asked once more, and changes nothing.
+            while catch_unwind(AssertUnwindSafe(|| asker.run())).is_err() {
+                tracing::error!("asking about the bucket panicked; it begins anew");
+                asker.stop.wait(asker.stop.seen(), ANEW);
+            }
+        })?;
         Ok(Self { stop, handle: Some(handle) })
     }
 }
@@ -56,10 +66,9 @@ impl Drop for Background {
     fn drop(&mut self) {
         // Nothing that it does needs to be finished: the next start asks again.
         self.stop.stop(StopReason::Abandoned);
-        if let Some(handle) = self.handle.take()
-            && handle.join().is_err()
-        {
-            tracing::error!("the thread that asks about the bucket died");
+        if let Some(handle) = self.handle.take() {
+            // A panic was told when it happened.
+            let _ = handle.join();
         }
     }
 }
@@ -72,22 +81,28 @@ struct Asker {
 }
 
 impl Asker {
-    fn run(mut self) {
-        let Some(outcome) = self
-            .insist(|asked, stop| settle_start(&*asked.store, &asked.keys, &asked.stream, asked.start, stop))
-        else {
-            return;
+    fn run(&mut self) {
+        let begins = |asked: &Questions, stop: &Stop| {
+            let settled = settle_start(&*asked.store, &asked.keys, &asked.stream, asked.start, stop);
+            settled.inspect_err(|error| {
+                if error.kind != StoreErrorKind::Stopped {
+                    asked
+                        .shared
+                        .set_bucket_trouble(format!("nothing is archived until the bucket answers: {error}"));
+                }
+            })
         };
+        let Some(outcome) = self.insist("nothing is committed until it does", begins) else { return };
         match self.judge(outcome) {
             Ok(()) => self.reporter.tell(News::Begun),
             Err(refused) => return self.reporter.tell(News::Refused(refused)),
         }
-        let Some(folders) = self.insist(|asked, stop| asked.store.folders(&asked.keys.ledgers(), stop))
-        else {
-            return;
-        };
+        let ledgers = |asked: &Questions, stop: &Stop| asked.store.folders(&asked.keys.ledgers(), stop);
+        let unlisted = "shards that the stream no longer lists are not looked after until it does";
+        let Some(folders) = self.insist(unlisted, ledgers) else { return };
         self.reporter.tell(News::Ledgers(self.of_this_creation(&folders)));
-        let expiry = self.insist(|asked, stop| {
+        let unknown = "until it does, no missing object counts as expired";
+        let expiry = self.insist(unknown, |asked, stop| {
             match asked.store.expiry(stop) {
                 // It only makes the keeper surer that a missing object has expired; so the
                 // permission is not insisted on.
@@ -103,8 +118,12 @@ impl Asker {
         }
     }
 
-    /// Asks until there is an answer; `None` when stopped.
-    fn insist<T>(&mut self, ask: impl Fn(&Questions, &Stop) -> Result<T, StoreError>) -> Option<T> {
+    /// Asks until there is an answer; `None` when stopped. Until then, `meanwhile` holds.
+    fn insist<T>(
+        &mut self,
+        meanwhile: &str,
+        ask: impl Fn(&Questions, &Stop) -> Result<T, StoreError>,
+    ) -> Option<T> {
         let mut backoff = Backoff::new(Pace::REMOTE);
         loop {
             let seen = self.stop.seen();
@@ -117,10 +136,7 @@ impl Asker {
                 Err(error) => {
                     self.questions.meters.error(Service::S3, error.kind.as_str());
                     if self.reminder.is_due(&error.to_string(), self.questions.clock.monotonic()) {
-                        tracing::warn!(
-                            %error,
-                            "the bucket does not answer as it should; nothing is committed until it does"
-                        );
+                        tracing::warn!(%error, meanwhile, "the bucket does not answer as it should");
                     }
                 }
             }

@@ -121,7 +121,7 @@ impl Supervisor {
     fn waiting(&self, reminder: &mut Reminder, why: &str) {
         self.services.meters.stream_state(Some(format!("waiting for stream: {why}")));
         if reminder.is_due(why, self.services.clock.monotonic()) {
-            tracing::info!(stream = self.options.stream, why, "waiting for stream");
+            tracing::warn!(stream = self.options.stream, why, "waiting for stream");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::staged::wait_health;
 use super::state::{is_sealed, spooled};
 use crate::support::keeper::{LIMIT, metric};
 use crate::support::proxy::{self, Action, Proxy, Request};
@@ -250,6 +251,11 @@ fn a_missing_bucket_is_an_outage_and_no_loss() {
     wait_for("further tries", LIMIT, || {
         metric(&http, "kinesis_keeper_errors_total", &["s3"]).filter(|errors| *errors >= 4.0)
     });
+    // Where the shard begins is for the bucket to say: nothing is read, and that is no health.
+    wait_health(&http, 503, "paused: nothing is archived until the bucket answers");
+    wait_for("the lag to grow with the clock", LIMIT, || {
+        metric(&http, "kinesis_keeper_millis_behind_latest", &[]).filter(|lag| *lag > 0.0)
+    });
     let log = keeper.log();
     assert!(log.contains("(request id "), "{log}");
     for told in ["the bucket does not answer as it should", "nothing is lost, it is tried again"] {
@@ -259,6 +265,7 @@ fn a_missing_bucket_is_an_outage_and_no_loss() {
     aws::create_bucket(&late);
     scene.bucket = late;
     scene.wait_all_archived(LIMIT);
+    wait_health(&http, 200, "ok");
     keeper.stop();
     scene.check();
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::ports::longest_put;
 
 /// What is smaller waits for the service, and not for the line.
-const LARGE: u64 = 1 << 20;
+const LARGE: u64 = 64 << 10;
 
 /// Doublings at most: sixteen times as long, for 64 KiB a second.
 const MOST: u32 = 4;

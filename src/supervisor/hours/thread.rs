@@ -26,9 +26,8 @@ impl HourThread {
         let own = stop.clone();
         let handle = thread::Builder::new().name("hours".to_owned()).spawn(move || {
             while own.reason().is_none() {
-                let teller = make(own.clone());
                 // A teller that is gone leaves nothing half done: the next goes on from the bucket.
-                if catch_unwind(AssertUnwindSafe(|| tell(teller, &own))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| tell(make(own.clone()), &own))).is_err() {
                     tracing::error!("telling the hours panicked; it begins anew");
                     own.wait(own.seen(), ANEW);
                 }
@@ -55,10 +54,9 @@ impl Drop for HourThread {
     fn drop(&mut self) {
         // Nothing that it does needs to be finished: the next start goes on from the bucket.
         self.stop.stop(StopReason::Abandoned);
-        if let Some(handle) = self.handle.take()
-            && handle.join().is_err()
-        {
-            tracing::error!("the thread that tells the hours died");
+        if let Some(handle) = self.handle.take() {
+            // A panic was told when it happened.
+            let _ = handle.join();
         }
     }
 }

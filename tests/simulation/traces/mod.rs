@@ -57,7 +57,7 @@ pub const ALL: &[(&str, Trace)] = &[
     ("a_sealed_batch_remembers_its_level", levels::a_sealed_batch_remembers_its_level),
     ("a_fixed_level_asks_nobody", levels::a_fixed_level_asks_nobody),
     ("who_waits_for_a_turn_to_seal_reads_on", pace::who_waits_for_a_turn_to_seal_reads_on),
-    ("who_waits_for_a_turn_to_put_reads_on", pace::who_waits_for_a_turn_to_put_reads_on),
+    ("who_waits_for_room_to_put_reads_on", pace::who_waits_for_room_to_put_reads_on),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ pub fn who_waits_for_a_turn_to_seal_reads_on(rules: Rules) -> Result<(), String>
     s.until("the first batch", |driver| objects(driver) == 1)?;
     let shared = Arc::clone(&s.keeper(ADA).process.as_ref().unwrap().shared);
     let (others, stop) = (ShardId::new("others"), Stop::new());
-    let all_turns = || std::iter::from_fn(|| shared.seal_turns.take(&others, &stop)).collect::<Vec<_>>();
+    let all_turns = || std::iter::from_fn(|| shared.turns.take(&others, &stop)).collect::<Vec<_>>();
     let turns = all_turns();
     s.write(2);
     s.run(20 * MINUTE);
@@ -46,9 +46,9 @@ pub fn who_waits_for_a_turn_to_seal_reads_on(rules: Rules) -> Result<(), String>
     s.settle().map(drop)
 }
 
-/// A large object is due while as many others are put as may at once: its shard reads and seals on, and both objects are
-/// put once it is its turn.
-pub fn who_waits_for_a_turn_to_put_reads_on(rules: Rules) -> Result<(), String> {
+/// An object is due while others take all room on the line: its shard reads and seals on, and both objects are put once
+/// there is room.
+pub fn who_waits_for_room_to_put_reads_on(rules: Rules) -> Result<(), String> {
     let mut plan = quiet(rules);
     plan.keepers[ADA].limits.max_age = 10 * MINUTE;
     let mut s = Script::new(plan);
@@ -56,8 +56,8 @@ pub fn who_waits_for_a_turn_to_put_reads_on(rules: Rules) -> Result<(), String> 
     s.write(1);
     s.until("the first batch", |driver| objects(driver) == 1)?;
     let shared = Arc::clone(&s.keeper(ADA).process.as_ref().unwrap().shared);
-    let (others, stop) = (ShardId::new("others"), Stop::new());
-    let turns: Vec<_> = std::iter::from_fn(|| shared.put_turns.take(&others, &stop)).collect();
+    let room = shared.put_room.take("others", u64::MAX / 2, &Stop::new());
+    ensure!(room.is_some(), "nothing was under way");
     let (shard, mut random) = (s.driver.stream.open_shards().remove(0), fastrand::Rng::with_seed(1));
     for _ in 0..2 {
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(900 << 10).collect();
@@ -66,8 +66,8 @@ pub fn who_waits_for_a_turn_to_put_reads_on(rules: Rules) -> Result<(), String> 
     s.run(20 * MINUTE);
     s.write(3);
     s.run(20 * MINUTE);
-    ensure!(objects(&s.driver) == 1, "it was put without a turn");
-    drop(turns);
+    ensure!(objects(&s.driver) == 1, "it was put without room");
+    drop(room);
     s.run(MINUTE);
     let found: Vec<u64> =
         ledger(&s.driver).iter().filter_map(Lain::batch).map(|batch| batch.records).collect();
