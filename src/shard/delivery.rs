@@ -20,8 +20,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::placing::LOOK_FOR_ROOM;
 use super::position::Archived;
 use super::setup::Mode;
+use super::turns::LOOK_FOR_TURN;
 use super::worker::{Activity, ShardWorker};
 use crate::ledger::{ComposedEntry, LedgerError, Predecessor, StoredEntry};
 use crate::model::batch::Content;
@@ -160,6 +162,9 @@ pub(super) enum Trouble {
     Disk(#[from] io::Error),
     #[error("{0}")]
     Broken(String),
+    /// As many others render as may at once.
+    #[error("others render their batches")]
+    NoTurn,
 }
 
 impl From<LedgerError> for Trouble {
@@ -187,7 +192,8 @@ impl Settling {
 impl ShardWorker {
     /// One turn of the delivery, if one is due.
     pub(super) fn deliver(&mut self) -> Activity {
-        let due = self.delivery_due.max(self.disk_due);
+        // Not held by `disk_due`: a disk that takes nothing more may have room again once something is archived.
+        let due = self.delivery_due;
         if self.monotonic() < due {
             return Activity::NotBefore(due);
         }
@@ -196,6 +202,15 @@ impl ShardWorker {
         let turn = self.turn();
         if reads_again {
             self.tell_memory(0);
+        }
+        let needs_room = match &turn {
+            Ok(Turn::To(next)) => matches!(**next, Delivery::Claiming(_) | Delivery::Placing(..)),
+            Ok(Turn::Wait(_)) => self.put_place.asked(),
+            // While it waits to try again, others may put.
+            Ok(Turn::Idle) | Err(_) => false,
+        };
+        if !needs_room {
+            self.put_place.let_go();
         }
         match turn {
             Ok(Turn::To(next)) => {
@@ -209,13 +224,13 @@ impl ShardWorker {
         }
     }
 
-    /// A turn of the delivery is one call, or a few small ones: a large object may take minutes, in which nothing
-    /// is read and all is well.
+    /// A turn of the delivery is one call, or a few small ones. While it only waits for something, none is made, and a
+    /// shard that is not read meanwhile makes no progress.
     fn expect_calls(&mut self) {
         let longest = match &self.delivery {
-            Delivery::Placing(_, lines) => self.ports.store.longest_put(lines.bytes()),
-            Delivery::Ready if self.spool.items().is_empty() => return,
-            Delivery::Rendering(_) | Delivery::Stopped => return,
+            Delivery::Ready if self.put_place.waits() || !self.has_deliverable() => return,
+            Delivery::Locating if self.shared.begin.get().is_none() => return,
+            Delivery::Placing(..) | Delivery::Rendering(_) | Delivery::Stopped => return,
             Delivery::Locating
             | Delivery::Walking
             | Delivery::Ready
@@ -267,6 +282,10 @@ impl ShardWorker {
         }
         self.drop_covered(&archived)?;
         if let Some(item) = self.spool.next_at(&archived.known.position).cloned() {
+            // Only what can be put soon is claimed: others may take an entry without its object for a writer that died.
+            if item.sealed.batch().is_some() && !self.put_place.may_put(item.bytes()) {
+                return Ok(Turn::Wait(self.monotonic() + LOOK_FOR_ROOM));
+            }
             return self.claim_item(&archived, &item);
         }
         let at_end = archived.known.position == crate::model::sequence::Position::End;
@@ -338,7 +357,12 @@ impl ShardWorker {
 
     fn delivery_failed(&mut self, trouble: Trouble) -> Activity {
         let (service, kind) = match &trouble {
-            Trouble::Disk(error) => return self.disk_failed("archiving a batch", error),
+            Trouble::Disk(error) => {
+                let activity = self.disk_failed("archiving a batch", error);
+                self.delivery_due = self.disk_due;
+                return activity;
+            }
+            Trouble::NoTurn => return Activity::NotBefore(self.monotonic() + LOOK_FOR_TURN),
             Trouble::Broken(reason) => {
                 tracing::error!(
                     shard = %self.setup.shard.id,

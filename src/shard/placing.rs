@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
-use super::put_room::{SMALL_PUT, Went};
+use super::put_room::Went;
 use super::worker::ShardWorker;
 use crate::codec::hash::Hasher;
 use crate::codec::reader::inspect_packed;
@@ -18,7 +18,7 @@ use crate::model::sequence::Position;
 use crate::ports::{Body as PutBody, CrashPoint, Head, Put, StoreError, StoreErrorKind};
 
 /// Who waits for room is nudged when there is some, and looks by itself this often.
-const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
+pub(super) const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 impl ShardWorker {
     /// Looks for the entry's object.
@@ -50,23 +50,19 @@ impl ShardWorker {
         let Some(batch) = settling.batch().cloned() else {
             return Ok(Turn::to(Delivery::Settling(settling)));
         };
-        let (shared, bytes) = (self.shared.clone(), lines.bytes());
-        if bytes < SMALL_PUT {
-            return self.put_lines(settling, &batch, lines);
-        }
-        let Some(room) = shared.put_room.take(&self.setup.folder, bytes, &self.stop) else {
+        if !self.put_place.may_put(lines.bytes()) {
             return Ok(Turn::Wait(self.monotonic() + LOOK_FOR_ROOM));
-        };
-        let (longest, began) = (self.ports.store.longest_put(bytes), self.monotonic());
+        }
+        let (longest, began) = (self.ports.store.longest_put(lines.bytes()), self.monotonic());
+        // A large object may take minutes, in which nothing is read and all is well.
+        self.held_up_for(longest);
         let turn = self.put_lines(settling, &batch, lines);
         let went = match &turn {
             Ok(_) => Some(Went::Answered),
             Err(Trouble::Store(error)) if error.kind == StoreErrorKind::NoAnswer => Some(Went::NoAnswer),
             Err(_) => None,
         };
-        if let Some(went) = went {
-            room.done(went, self.monotonic().saturating_sub(began), longest);
-        }
+        self.put_place.done(went, self.monotonic().saturating_sub(began), longest);
         turn
     }
 

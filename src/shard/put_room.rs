@@ -5,7 +5,7 @@
 //! again, for ever. Who waits for room goes on reading.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::stop::Stop;
@@ -47,8 +47,8 @@ struct Waiting {
 
 /// Room for one put, given back when dropped.
 #[derive(Debug)]
-pub struct TakenRoom<'a> {
-    room: &'a PutRoom,
+pub struct TakenRoom {
+    room: Arc<PutRoom>,
     bytes: u64,
     /// What the limit was.
     limit: u64,
@@ -76,7 +76,7 @@ impl PutRoom {
 
     /// Room for so many bytes, or `None`: then `stop` is nudged when there may be some. Nobody passes who came before
     /// and still waits, or a large object would never be put among many small ones.
-    pub fn take(&self, folder: &str, bytes: u64, stop: &Stop) -> Option<TakenRoom<'_>> {
+    pub fn take(self: &Arc<Self>, folder: &str, bytes: u64, stop: &Stop) -> Option<TakenRoom> {
         let mut state = self.state();
         let place = state.waiting.iter().position(|waiting| waiting.folder == folder);
         let before = place.unwrap_or(state.waiting.len());
@@ -85,7 +85,7 @@ impl PutRoom {
                 state.waiting.remove(place);
             }
             state.under_way += bytes;
-            return Some(TakenRoom { room: self, bytes, limit: state.limit });
+            return Some(TakenRoom { room: Arc::clone(self), bytes, limit: state.limit });
         }
         match place.and_then(|place| state.waiting.get_mut(place)) {
             Some(waiting) => waiting.bytes = bytes,
@@ -124,7 +124,7 @@ impl State {
     }
 }
 
-impl TakenRoom<'_> {
+impl TakenRoom {
     /// The put is over after so much time, of the longest that it may take. Puts that were under way together change the
     /// limit once.
     pub fn done(self, went: Went, took: Duration, longest: Duration) {
@@ -141,11 +141,73 @@ impl TakenRoom<'_> {
     }
 }
 
-impl Drop for TakenRoom<'_> {
+impl Drop for TakenRoom {
     fn drop(&mut self) {
         let mut state = self.room.state();
         state.under_way -= self.bytes;
         state.wake();
+    }
+}
+
+/// What one shard has of the room: none, a place in the line, or room for its put, from before its claim until the put
+/// is over. An entry whose object waits for others would look as if its writer had died.
+#[derive(Debug)]
+pub(super) struct PutPlace {
+    room: Arc<PutRoom>,
+    folder: String,
+    stop: Stop,
+    taken: Option<TakenRoom>,
+    /// Whether it was asked for and not yet given.
+    waits: bool,
+    /// Whether it was asked for since [`Self::asked`].
+    asked: bool,
+}
+
+impl PutPlace {
+    pub(super) fn new(room: Arc<PutRoom>, folder: String, stop: Stop) -> Self {
+        Self { room, folder, stop, taken: None, waits: false, asked: false }
+    }
+
+    /// Whether a put of so many bytes may go, now or when it is claimed; else the stop is nudged when there may be room.
+    pub(super) fn may_put(&mut self, bytes: u64) -> bool {
+        self.asked = true;
+        if bytes < SMALL_PUT || self.taken.is_some() {
+            return true;
+        }
+        self.taken = self.room.take(&self.folder, bytes, &self.stop);
+        self.waits = self.taken.is_none();
+        !self.waits
+    }
+
+    /// Whether it stands in the line.
+    pub(super) const fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Whether room was asked for since this was last called.
+    pub(super) fn asked(&mut self) -> bool {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// A put with this room is over.
+    pub(super) fn done(&mut self, went: Option<Went>, took: Duration, longest: Duration) {
+        if let (Some(taken), Some(went)) = (self.taken.take(), went) {
+            taken.done(went, took, longest);
+        }
+    }
+
+    /// Gives back what it has, and leaves the line.
+    pub(super) fn let_go(&mut self) {
+        self.taken = None;
+        if std::mem::take(&mut self.waits) {
+            self.room.leave(&self.folder);
+        }
+    }
+}
+
+impl Drop for PutPlace {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 
@@ -162,7 +224,7 @@ mod tests {
 
     #[test]
     fn of_many_large_objects_some_are_put_at_once_and_the_others_are_woken_in_order() {
-        let (room, shards) = (PutRoom::default(), shards());
+        let (room, shards) = (Arc::new(PutRoom::default()), shards());
         let seen: Vec<_> = shards.iter().map(|(_, stop)| stop.seen()).collect();
         let woken = || (0..40).filter(|n| shards[*n].1.seen() != seen[*n]).collect::<Vec<_>>();
         let ask = |n: usize, bytes| room.take(&shards[n].0, bytes, &shards[n].1);
@@ -182,7 +244,7 @@ mod tests {
 
     #[test]
     fn one_object_is_put_however_large_it_is_and_no_small_ones_pass_it() {
-        let (room, shards) = (PutRoom::default(), shards());
+        let (room, shards) = (Arc::new(PutRoom::default()), shards());
         let ask = |n: usize, bytes| room.take(&shards[n].0, bytes, &shards[n].1);
         let small = ask(0, SMALL_PUT).unwrap();
         assert!(ask(1, 2 * MOST).is_none());
@@ -196,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_makes_the_room_smaller_and_what_comes_easily_larger_again() {
-        let (room, stop) = (PutRoom::default(), Stop::new());
+        let (room, stop) = (Arc::new(PutRoom::default()), Stop::new());
         let put = |went, took| {
             room.take("a", OBJECT, &stop).unwrap().done(went, Duration::from_secs(took), LONGEST);
             room.limit()
@@ -219,7 +281,7 @@ mod tests {
     #[test]
     fn sixteen_objects_are_put_on_a_line_of_four_megabits() {
         const RATE: f64 = 500e3;
-        let (room, shards) = (PutRoom::default(), shards());
+        let (room, shards) = (Arc::new(PutRoom::default()), shards());
         let (mut left, mut doublings): (Vec<usize>, u32) = ((0..16).collect(), 0);
         for _ in 0..60 {
             let longest = 30.0 + f64::from(1 << doublings) * 20.0;
@@ -238,5 +300,21 @@ mod tests {
             }
         }
         assert!(left.is_empty(), "{left:?} were never put");
+    }
+
+    #[test]
+    fn a_shard_that_needs_its_place_no_more_lets_the_others_pass() {
+        let room = Arc::new(PutRoom::default());
+        let place = |n: usize| PutPlace::new(Arc::clone(&room), n.to_string(), Stop::new());
+        let [mut first, mut second, mut third] = [0, 1, 2].map(place);
+        assert!(first.may_put(MOST) && first.may_put(MOST), "it is taken once");
+        assert!(!second.may_put(MOST) && second.waits() && second.asked() && !second.asked());
+        assert!(third.may_put(SMALL_PUT - 1) && !third.may_put(SMALL_PUT));
+        first.done(Some(Went::Answered), LONGEST, LONGEST);
+        assert!(!third.may_put(SMALL_PUT), "the second came before");
+        second.let_go();
+        assert!(third.may_put(SMALL_PUT));
+        drop(third);
+        assert!(first.may_put(2 * MOST));
     }
 }

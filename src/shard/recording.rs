@@ -5,6 +5,7 @@ use std::io;
 
 use super::delivery::{Delivery, Lines, Seen, SeenObject, Settling, Trouble, Turn};
 use super::position::{Archived, Start, is_open_gap, position_left_by};
+use super::sealing::Unsealed;
 use super::worker::ShardWorker;
 use crate::codec::Renderer;
 use crate::codec::reader::recut;
@@ -30,7 +31,7 @@ impl ShardWorker {
             && self.setup.settings.rules.hold(Rule::RepairGappedRecords)
             && !self.repair_passed_over(&until)?
         {
-            return Ok(Turn::to(Delivery::Recording(settling, seen)));
+            return Ok(Turn::Wait(self.monotonic().max(self.disk_due)));
         }
         if let Body::End(end) = &settling.stored.entry.body {
             self.look_for_children(end)?;
@@ -147,7 +148,8 @@ impl ShardWorker {
             self.seal_open(SealReason::Request);
             return Ok(false);
         }
-        if self.unsealed.is_some() {
+        // Those of a batch that the disk has not taken yet, too; what lies behind does not matter here.
+        if self.unsealed.as_ref().and_then(Unsealed::first).is_some_and(|first| to.covers(first)) {
             return Ok(false);
         }
         let gapped: Vec<Item> = self

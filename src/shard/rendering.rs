@@ -21,6 +21,9 @@ use crate::model::timestamp::Hour;
 use crate::ports::StoreError;
 use crate::spool::items::Item;
 
+/// After so many failures to read an item's lines in a row, with waits between them, the disk will not give them back.
+const UNREADABLE: u32 = 12;
+
 const NOT_AS_SEALED: &str = "its lines are not those that were sealed";
 
 impl ShardWorker {
@@ -90,7 +93,8 @@ impl ShardWorker {
             return Ok(lines.map(|lines| lines.behind(batch.millis_behind_latest)));
         }
         if !item.inspected {
-            match self.read_item(item, inspect)? {
+            let read = self.read_item(item, inspect);
+            match self.given_back(read)? {
                 Ok(content) if content == batch.content => self.spool.mark_inspected(item),
                 Ok(_) => return self.damaged(item, NOT_AS_SEALED).map(|()| None),
                 Err(reason) => return self.damaged(item, &reason).map(|()| None),
@@ -121,6 +125,10 @@ impl ShardWorker {
         items: &[Item],
         keep: impl Fn(&SequenceNumber) -> bool,
     ) -> Result<Option<Lines>, Trouble> {
+        let shared = self.shared.clone();
+        let Some(_turn) = shared.render_turns.take(&self.setup.shard.id, &self.stop) else {
+            return Err(Trouble::NoTurn);
+        };
         let mut writer = Renderer::new(form, self.level_of(items.first()));
         // The files are held in memory until they are written; they are about as large as the items.
         let held: u64 = items.iter().map(Item::bytes).sum();
@@ -140,7 +148,8 @@ impl ShardWorker {
             // Items may overlap: what an earlier one gave is not given twice.
             let given = writer.last().cloned();
             let wanted = |n: &SequenceNumber| keep(n) && given.as_ref().is_none_or(|given| n > given);
-            if let Err(reason) = self.read_item(item, |lines| recut(lines, wanted, writer))? {
+            let read = self.read_item(item, |lines| recut(lines, wanted, writer));
+            if let Err(reason) = self.given_back(read)? {
                 self.damaged(item, &reason)?;
                 return Ok(None);
             }
@@ -189,6 +198,28 @@ impl ShardWorker {
             Ok(value) => Ok(Ok(value)),
             Err(ReadError::Source { cause, .. }) => Err(cause.into()),
             Err(damage) => Ok(Err(damage.to_string())),
+        }
+    }
+
+    /// A sector that is gone stays gone, and the stream may have the records still: what cannot be read again and again
+    /// is damage.
+    fn given_back<T>(
+        &mut self,
+        read: Result<Result<T, String>, Trouble>,
+    ) -> Result<Result<T, String>, Trouble> {
+        match read {
+            Err(Trouble::Disk(error)) => {
+                self.unreadable += 1;
+                if self.unreadable < UNREADABLE {
+                    return Err(error.into());
+                }
+                self.unreadable = 0;
+                Ok(Err(format!("the disk does not give it back: {error}")))
+            }
+            other => {
+                self.unreadable = 0;
+                other
+            }
         }
     }
 
@@ -248,7 +279,8 @@ impl ShardWorker {
     pub(super) fn suspect(&mut self, lines: &Lines, error: &StoreError) -> Result<(), Trouble> {
         let item = self.spool.items().iter().find(|item| self.spool.path(item) == lines.path).cloned();
         let Some(item) = item else { return Ok(()) };
-        match self.read_item(&item, inspect)? {
+        let read = self.read_item(&item, inspect);
+        match self.given_back(read)? {
             Ok(content) if content == lines.content => {
                 tracing::warn!(shard = %self.setup.shard.id, "{error}; the sealed lines are whole, they are put again");
                 Ok(())

@@ -188,9 +188,9 @@ impl ShardWorker {
         let reply = match self.ports.stream.records(&self.setup.shard.id, &iterator, &self.stop) {
             Ok(reply) => reply,
             Err(error) => {
+                // What was read so far is kept: a batch takes many calls, and of those one fails now and then.
                 if let Some(rereading) = &mut self.rereading {
                     rereading.iterator = None;
-                    rereading.writer.clear();
                 }
                 return Err(error.into());
             }
@@ -205,13 +205,17 @@ impl ShardWorker {
 
     fn reread_iterator(&mut self, settling: Settling, batch: &BatchBody) -> Result<Turn, Trouble> {
         let Some(rereading) = &mut self.rereading else { return Ok(Turn::to(Delivery::Settling(settling))) };
-        let start = if rereading.from_horizon {
-            IteratorStart::TrimHorizon
-        } else {
-            IteratorStart::At(batch.first_sequence_number.clone())
+        let start = match rereading.writer.last() {
+            Some(last) => IteratorStart::After(last.clone()),
+            None if rereading.from_horizon => IteratorStart::TrimHorizon,
+            None => IteratorStart::At(batch.first_sequence_number.clone()),
         };
         match self.ports.stream.iterator(&self.setup.shard.id, &start, &self.stop) {
             Ok(served) => rereading.iterator = Some(served.value),
+            // Trimmed meanwhile, and so is what was read before it.
+            Err(error) if error.kind == StreamErrorKind::InvalidArgument && !rereading.writer.is_empty() => {
+                rereading.writer.clear();
+            }
             Err(error) if error.kind == StreamErrorKind::InvalidArgument && !rereading.from_horizon => {
                 rereading.from_horizon = true;
             }

@@ -4,19 +4,18 @@ use std::io;
 use std::time::Duration;
 
 use super::open_batch::OpenBatch;
+use super::turns::LOOK_FOR_TURN;
 use super::worker::{Activity, ShardWorker};
 use crate::model::batch::SealReason;
 use crate::model::metric::Service;
 use crate::model::sealed::{KnownPosition, Sealed, SealedBatch, SealedKind};
+use crate::model::sequence::SequenceNumber;
 use crate::model::timestamp::Timestamp;
 use crate::ports::CrashPoint;
 use crate::spool::items::UnsealedLines;
 
 /// The version of the spool's manifests.
 pub(super) const STATE_VERSION: u32 = 1;
-
-/// Who waits for its turn is nudged when it comes, and looks by itself this often.
-const LOOK_FOR_TURN: Duration = Duration::from_secs(1);
 
 /// A batch that has ended in memory and that the disk has not taken yet.
 pub(super) struct Unsealed {
@@ -36,6 +35,11 @@ impl Unsealed {
     /// Bytes of it that are in memory.
     pub(super) fn memory(&self) -> u64 {
         self.lines.parts.iter().map(|part| part.len() as u64).sum()
+    }
+
+    /// Its first record, if it is a batch.
+    pub(super) fn first(&self) -> Option<&SequenceNumber> {
+        self.sealed.batch().map(|batch| &batch.content.first_sequence_number)
     }
 
     /// When its first record arrived, if it has any.
@@ -75,7 +79,7 @@ impl ShardWorker {
         let mut turn = None;
         // What is asked for, and what makes room, waits for nobody.
         if reason == SealReason::Age {
-            turn = shared.turns.take(&self.setup.shard.id, &self.stop);
+            turn = shared.seal_turns.take(&self.setup.shard.id, &self.stop);
             if turn.is_none() {
                 return Activity::NotBefore(self.monotonic() + LOOK_FOR_TURN);
             }
@@ -125,9 +129,11 @@ impl ShardWorker {
                 self.lost_spilled(&error);
                 return;
             }
+            // What was written of them must not take room on a full disk.
             if self.open.spilled == 0 {
-                // What was written of them must not take room on a full disk.
                 self.remove_spilled();
+            } else {
+                self.cut_spilled(self.open.spilled);
             }
             // They stay in memory, and reading pauses.
             self.disk_failed("writing to the spool", &error);
@@ -157,6 +163,14 @@ impl ShardWorker {
         if spilled > 0 {
             self.shared.quota.unspill(spilled);
             self.remove_spilled();
+        }
+    }
+
+    /// Leaves only the first bytes of what was spilled.
+    fn cut_spilled(&self, bytes: u64) {
+        if let Err(error) = self.spool.spill(bytes, &[]) {
+            // The next try writes over it.
+            tracing::debug!(shard = %self.setup.shard.id, "{error}");
         }
     }
 
@@ -206,6 +220,9 @@ impl ShardWorker {
             if unsealed.lines.spilled > 0 && error.kind() == io::ErrorKind::NotFound {
                 self.shared.quota.unspill(unsealed.spilled);
                 return self.lost_spilled(&error);
+            }
+            if unsealed.lines.spilled > 0 {
+                self.cut_spilled(unsealed.lines.spilled);
             }
             self.unsealed = Some(unsealed);
             // Or every shard would fill as much again while the disk takes nothing.

@@ -10,7 +10,7 @@ use super::budget::{Budget, SpoolQuota};
 use super::pacing::StartGate;
 use super::put_room::PutRoom;
 use super::retention::Retention;
-use super::turns::SealTurns;
+use super::turns::{RENDERINGS, SEALS, Turns};
 use crate::codec::writer::MEMBER_TEXT;
 use crate::model::batch::{Compression, Form, Level, Limits};
 use crate::model::expiry::Expiry;
@@ -167,9 +167,11 @@ pub struct Shared {
     /// Why that is not known yet, in the bucket's words: told with every shard, which cannot archive until then.
     bucket_trouble: Mutex<Option<String>>,
     /// Who may seal because its batch is old enough.
-    pub turns: SealTurns,
+    pub seal_turns: Turns,
+    /// Who may render an object in another form than that of the spool.
+    pub render_turns: Turns,
     /// Who may put an object of some size.
-    pub put_room: PutRoom,
+    pub put_room: Arc<PutRoom>,
     /// What is known of the time, the shards and what may still come, for whoever tells the hours.
     pub board: HourBoard,
     /// What the bucket's lifecycle surely deletes, once known.
@@ -212,8 +214,9 @@ impl Shared {
             quota,
             begin: OnceLock::new(),
             bucket_trouble: Mutex::default(),
-            turns: SealTurns::default(),
-            put_room: PutRoom::default(),
+            seal_turns: Turns::new(SEALS),
+            render_turns: Turns::new(RENDERINGS),
+            put_room: Arc::default(),
             board: HourBoard::default(),
             expiry: OnceLock::new(),
             retention: Mutex::new(Retention::new(retention)),

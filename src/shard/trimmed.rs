@@ -25,6 +25,7 @@ use crate::model::sealed::{KnownPosition, SealedKind};
 use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Timestamp;
 use crate::ports::{IteratorStart, Reply, Served, StreamError, StreamErrorKind};
+use crate::spool::items::Item;
 
 /// The test under way.
 pub(super) struct TrimmedTest {
@@ -230,12 +231,11 @@ impl ShardWorker {
             return Activity::Acted;
         }
         let hole = reading.hole.take();
-        let in_hole = hole.as_ref().and_then(|hole| hole.first.clone());
-        let found = first.map(|first| first.sequence_number.clone());
-        let resumes_at = match (found, in_hole) {
-            (Some(found), Some(sealed)) => Some(found.min(sealed)),
-            (found, sealed) => found.or(sealed),
-        };
+        // What is sealed further on is not lost, also where the item behind the hole is itself a gap.
+        let at = &reading.at.position;
+        let sealed = self.spool.items().iter().filter_map(Item::first).filter(|n| !at.covers(n));
+        let found = first.map(|first| &first.sequence_number);
+        let resumes_at = found.into_iter().chain(sealed).min().cloned();
         let from = reading.at.complete_to.or(started.map(|start| match start.begin {
             Begin::At(time) => time,
             Begin::TrimHorizon(_) => start.written_at,

@@ -1,22 +1,30 @@
-//! Turns at sealing: of many batches whose time is over at once, a few are sealed at a time.
+//! Turns at sealing and at rendering: of many batches that are due at once, a few are dealt with at a time.
 //!
-//! Owns who may seal now and who is woken next. A thousand batches that began together end together: all at
-//! once, their threads would wait for the disk and for each other for seconds, and read nothing meanwhile. Who
-//! waits for its turn goes on reading.
+//! Owns who may go now and who is woken next. A thousand batches that began together end together: all at
+//! once, their threads would wait for the disk and for each other for seconds, and read nothing meanwhile; rendered all
+//! at once in another form, their objects would not fit into memory. Who waits for its turn goes on reading.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::model::shard::ShardId;
 use crate::stop::Stop;
 
-/// Enough to keep the cores and the disk busy: while some wait for an fsync, others compress. More make each
+/// Sealing: enough to keep the cores and the disk busy: while some wait for an fsync, others compress. More make each
 /// other wait, and those who read.
-const AT_ONCE: usize = 8;
+pub const SEALS: usize = 8;
 
-/// Who seals, and who waits for it, over all shards of a stream.
-#[derive(Debug, Default)]
-pub struct SealTurns {
+/// Rendering: enough for a few cores. Each holds a whole object in memory until it is written.
+pub const RENDERINGS: usize = 4;
+
+/// Who waits for its turn is nudged when it comes, and looks by itself this often.
+pub(super) const LOOK_FOR_TURN: Duration = Duration::from_secs(1);
+
+/// Who has a turn, and who waits for one, over all shards of a stream.
+#[derive(Debug)]
+pub struct Turns {
+    at_once: usize,
     state: Mutex<State>,
 }
 
@@ -30,23 +38,28 @@ struct State {
 
 /// A turn, over when dropped.
 #[derive(Debug)]
-pub struct SealTurn<'a> {
-    turns: &'a SealTurns,
+pub struct TakenTurn<'a> {
+    turns: &'a Turns,
 }
 
-impl SealTurns {
+impl Turns {
+    /// For so many at once.
+    pub fn new(at_once: usize) -> Self {
+        Self { at_once, state: Mutex::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A turn, or `None`: then `stop` is nudged when there may be one. Whoever looks by itself meanwhile gets one
     /// that is free, so that a wake-up that nobody follows costs nothing but time.
-    pub fn take(&self, shard: &ShardId, stop: &Stop) -> Option<SealTurn<'_>> {
+    pub fn take(&self, shard: &ShardId, stop: &Stop) -> Option<TakenTurn<'_>> {
         let mut state = self.state();
-        if state.taken < AT_ONCE {
+        if state.taken < self.at_once {
             state.taken += 1;
             state.waiting.remove(shard);
-            return Some(SealTurn { turns: self });
+            return Some(TakenTurn { turns: self });
         }
         if state.waiting.insert(shard.clone(), stop.clone()).is_none() {
             state.order.push_back(shard.clone());
@@ -60,7 +73,7 @@ impl SealTurns {
     }
 }
 
-impl Drop for SealTurn<'_> {
+impl Drop for TakenTurn<'_> {
     fn drop(&mut self) {
         let mut state = self.turns.state();
         state.taken -= 1;
@@ -77,9 +90,11 @@ impl Drop for SealTurn<'_> {
 mod tests {
     use super::*;
 
+    const AT_ONCE: usize = SEALS;
+
     #[test]
     fn of_many_that_want_to_seal_a_few_do_and_the_others_are_woken_in_order() {
-        let turns = SealTurns::default();
+        let turns = Turns::new(AT_ONCE);
         let shards: Vec<(ShardId, Stop)> =
             (0..20).map(|n| (ShardId::new(n.to_string()), Stop::new())).collect();
         let seen: Vec<_> = shards.iter().map(|(_, stop)| stop.seen()).collect();
@@ -100,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_is_free_goes_to_who_comes() {
-        let turns = SealTurns::default();
+        let turns = Turns::new(AT_ONCE);
         let (shard, stop) = (ShardId::new("a"), Stop::new());
         for _ in 0..3 * AT_ONCE {
             assert!(turns.take(&shard, &stop).is_some());

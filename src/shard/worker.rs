@@ -12,6 +12,7 @@ use super::delivery::Delivery;
 use super::level::AutoLevel;
 use super::open_batch::OpenBatch;
 use super::position::Archived;
+use super::put_room::PutPlace;
 use super::reading::Reading;
 use super::reporting::Troubles;
 use super::rereading::Rereading;
@@ -19,6 +20,7 @@ use super::sealing::Unsealed;
 use super::setup::{Mode, Next, Outcome, Ports, Settings, Setup, Shared};
 use crate::codec::writer::BatchWriter;
 use crate::ledger::Ledger;
+use crate::model::batch::SealReason;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::metric::Service;
 use crate::model::sequence::Position;
@@ -74,11 +76,14 @@ pub struct ShardWorker {
     /// When the ledger was last seen to have no entry after the archived one.
     pub(super) looked_at: Option<Duration>,
     pub(super) rereading: Option<Rereading>,
+    pub(super) put_place: PutPlace,
     pub(super) delivery_due: Duration,
     pub(super) delivery_backoff: Backoff,
     pub(super) publish_due: Duration,
     pub(super) publish_backoff: Backoff,
 
+    /// How often in a row a sealed item's lines could not be read.
+    pub(super) unreadable: u32,
     pub(super) disk_due: Duration,
     pub(super) disk_backoff: Backoff,
     pub(super) troubles: Troubles,
@@ -147,10 +152,12 @@ impl ShardWorker {
             delivery: Delivery::Locating,
             looked_at: None,
             rereading: None,
+            put_place: PutPlace::new(Arc::clone(&shared.put_room), setup.folder.clone(), stop.clone()),
             delivery_due: Duration::ZERO,
             delivery_backoff: remote(),
             publish_due: Duration::ZERO,
             publish_backoff: remote(),
+            unreadable: 0,
             disk_due: Duration::ZERO,
             disk_backoff: remote(),
             troubles: Troubles::default(),
@@ -170,6 +177,7 @@ impl ShardWorker {
     /// Does the most urgent thing that is due, with at most about one remote call that changes something.
     pub fn step(&mut self) -> Next {
         if let Some(outcome) = self.finished() {
+            self.seal_what_is_open();
             return Next::Done(outcome);
         }
         self.deliver_first = !self.deliver_first;
@@ -193,6 +201,16 @@ impl ShardWorker {
         }
         self.report();
         Next::Wait(soonest.saturating_sub(self.monotonic()))
+    }
+
+    /// The time to drain may be over before the open batch was sealed: a put may take longer than that.
+    fn seal_what_is_open(&mut self) {
+        if self.stop.reason() == Some(StopReason::Abandoned)
+            && !self.writer.is_empty()
+            && self.unsealed.is_none()
+        {
+            self.seal_open(SealReason::Shutdown);
+        }
     }
 
     pub(super) fn monotonic(&self) -> Duration {
@@ -251,7 +269,7 @@ impl ShardWorker {
     }
 
     /// Whether something sealed follows the archived position.
-    fn has_deliverable(&self) -> bool {
+    pub(super) fn has_deliverable(&self) -> bool {
         let Some(archived) = &self.archived else { return true };
         archived.void.is_some() || self.spool.next_at(&archived.known.position).is_some()
     }
@@ -318,9 +336,9 @@ impl Drop for ShardWorker {
     fn drop(&mut self) {
         if self.setup.mode != Mode::Drain {
             self.shared.budget.leave(&self.setup.shard.id);
-            self.shared.turns.leave(&self.setup.shard.id);
+            self.shared.seal_turns.leave(&self.setup.shard.id);
+            self.shared.render_turns.leave(&self.setup.shard.id);
         }
-        self.shared.put_room.leave(&self.setup.folder);
         // The file itself is removed when the shard is opened again.
         let unsealed = self.unsealed.as_ref().map_or(0, Unsealed::spilled);
         self.shared.quota.unspill(self.open.spilled + unsealed);

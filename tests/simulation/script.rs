@@ -148,7 +148,9 @@ impl Script {
             self.driver.world.advance(Duration::from_millis(20));
             self.keeper(who).act();
         }
-        panic!("a hundred thousand steps in {end}");
+        let log = self.driver.world.take_log();
+        log.iter().rev().take(40).rev().for_each(|line| eprintln!("{line}"));
+        panic!("a hundred thousand steps until {end}");
     }
 
     /// The first shard's ledger.
@@ -169,6 +171,15 @@ impl Script {
             eprintln!("{line}");
         }
         result
+    }
+}
+
+impl Drop for Script {
+    /// What was kept of the run by `SIMULATION_LOG`, also where it failed before it was settled.
+    fn drop(&mut self) {
+        for line in self.driver.world.take_log() {
+            eprintln!("{line}");
+        }
     }
 }
 

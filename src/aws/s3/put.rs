@@ -1,5 +1,7 @@
 //! Putting an object where none is, or over one that was seen, with all that is sent along: condition, checksum, encryption, lock.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +27,11 @@ pub(super) enum Condition<'a> {
     Absent,
     /// What lies there has this ETag.
     Is(&'a str),
+}
+
+/// Whether a file can be read from its beginning to its end.
+fn read_through(path: &Path) -> io::Result<()> {
+    io::copy(&mut File::open(path)?, &mut io::sink()).map(drop)
 }
 
 impl S3Store {
@@ -69,10 +76,13 @@ impl S3Store {
                 if failed.1.kind == StoreErrorKind::NoAnswer {
                     self.patience.cut(given, took);
                 }
-                // The file may have gone while it was sent; that looks like a broken connection.
-                let gone = path.filter(|_| failed.1.kind == StoreErrorKind::NoAnswer);
-                if let Some(path) = gone.filter(|path| !path.exists()) {
-                    return Err(Self::local(key, &path, "it went away while it was being put"));
+                // The file may have gone while it was sent, or the disk may not give it back; both look like a broken
+                // connection.
+                let suspect = path.filter(|_| failed.1.kind == StoreErrorKind::NoAnswer);
+                if let Some(path) = suspect
+                    && let Err(error) = read_through(&path)
+                {
+                    return Err(Self::local(key, &path, &format!("it cannot be read: {error}")));
                 }
                 Err(failed.1)
             }

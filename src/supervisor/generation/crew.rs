@@ -31,6 +31,8 @@ impl Generation<'_> {
         let meter = meter_id(folder, &thread.shard.id);
         match finish {
             Finish::Done(Outcome::Ended) => {
+                // Also a shard of an earlier stream, of which its end was all that was left to deliver.
+                self.shared.board.drained(folder);
                 self.view.done.insert(folder.to_owned(), Done::Ended);
                 self.services.meters.retire(&meter);
                 tracing::info!(shard = folder, "the shard is archived to its end");

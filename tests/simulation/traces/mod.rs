@@ -1,5 +1,6 @@
 //! Traces that random seeds seldom meet, each written down: what happens, and what must come of it.
 
+mod disks;
 mod expiry;
 mod hours;
 mod keepers;
@@ -58,6 +59,17 @@ pub const ALL: &[(&str, Trace)] = &[
     ("a_fixed_level_asks_nobody", levels::a_fixed_level_asks_nobody),
     ("who_waits_for_a_turn_to_seal_reads_on", pace::who_waits_for_a_turn_to_seal_reads_on),
     ("who_waits_for_room_to_put_reads_on", pace::who_waits_for_room_to_put_reads_on),
+    (
+        "a_claimed_batch_is_read_again_though_calls_fail",
+        disks::a_claimed_batch_is_read_again_though_calls_fail,
+    ),
+    (
+        "a_full_disk_does_not_keep_what_it_holds_from_being_put",
+        disks::a_full_disk_does_not_keep_what_it_holds_from_being_put,
+    ),
+    ("what_the_disk_never_gives_back_is_read_again", disks::what_the_disk_never_gives_back_is_read_again),
+    ("a_gap_ends_at_what_is_sealed_behind_another", disks::a_gap_ends_at_what_is_sealed_behind_another),
+    ("who_is_abandoned_seals_what_is_open", disks::who_is_abandoned_seals_what_is_open),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ pub fn who_waits_for_a_turn_to_seal_reads_on(rules: Rules) -> Result<(), String>
     s.until("the first batch", |driver| objects(driver) == 1)?;
     let shared = Arc::clone(&s.keeper(ADA).process.as_ref().unwrap().shared);
     let (others, stop) = (ShardId::new("others"), Stop::new());
-    let all_turns = || std::iter::from_fn(|| shared.turns.take(&others, &stop)).collect::<Vec<_>>();
+    let all_turns = || std::iter::from_fn(|| shared.seal_turns.take(&others, &stop)).collect::<Vec<_>>();
     let turns = all_turns();
     s.write(2);
     s.run(20 * MINUTE);
@@ -71,7 +71,7 @@ pub fn who_waits_for_room_to_put_reads_on(rules: Rules) -> Result<(), String> {
     s.run(MINUTE);
     let found: Vec<u64> =
         ledger(&s.driver).iter().filter_map(Lain::batch).map(|batch| batch.records).collect();
-    ensure!(found == [1, 2, 3] && objects(&s.driver) == 3, "{found:?}");
+    ensure!(found == [1, 1, 1, 3] && objects(&s.driver) == 4, "{found:?}");
     s.run(HOUR);
     s.settle().map(drop)
 }
