@@ -40,9 +40,9 @@ use crate::error::Failure;
 use crate::logging;
 use crate::ports::Clock;
 use crate::producer::{Options, Producer};
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 use crate::supervisor::SystemClock;
-use crate::supervisor::signals::{self, Asked};
+use crate::supervisor::signals::stop_at_signals;
 
 /// What `--help` shows below the options.
 pub const HELP: &str = "Example:
@@ -55,8 +55,8 @@ With --envelope each line is a record as the archive has it: {\"partition_key\":
 data_base64 in the place of data, and explicit_hash_key where there is one; other fields are passed over.
 Dead letters have this form. A line without a partition_key gets one as the key options say.
 
-SIGINT and SIGTERM stop reading and deliver what was taken. A record whose request had no answer is sent
-again and may be stored twice; the summary counts these.";
+SIGINT, SIGTERM and a closed terminal stop reading and deliver what was taken. A record whose request had
+no answer is sent again and may be stored twice; the summary counts these.";
 
 /// The longest wait for a stream that is being made.
 const CREATION: Duration = Duration::from_secs(120);
@@ -181,12 +181,7 @@ impl Arguments {
 /// Puts the input into the stream.
 pub fn put(arguments: &Arguments) -> Result<(), Failure> {
     let stop = Stop::new();
-    let asked = stop.clone();
-    let _signals = signals::watch(move |signal| {
-        if signal == Asked::Stop {
-            asked.stop(StopReason::Requested);
-        }
-    })?;
+    let _signals = stop_at_signals(&stop)?;
     logging::start(&Log { level: LogLevel::Error, ..Log::default() })?;
     let resume = match &arguments.resume {
         Some(path) => Some(ResumeFile::open(path, &arguments.stream)?),
