@@ -11,6 +11,7 @@ mod keys;
 pub(super) mod letters;
 mod resume;
 pub(super) mod screen;
+mod state;
 mod summary;
 mod tracker;
 
@@ -22,12 +23,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio::runtime::Handle;
 
-use self::feed::{Acknowledge, Feed, Form, State};
+use self::feed::{Acknowledge, Feed, Form};
 use self::input::{Source, read};
 use self::keys::Keys;
 use self::letters::DeadLetters;
 use self::resume::ResumeFile;
 use self::screen::Screen;
+use self::state::State;
 use self::summary::Summary;
 use self::tracker::{Items, Tracker};
 use super::pace::Pace;
@@ -239,6 +241,7 @@ fn put_with(
         stop,
         screen: &screen,
         sources: &sources,
+        pipes: sources.iter().map(Source::is_pipe).collect(),
         tracker,
         form: Form { envelope: arguments.envelope, keys: arguments.keys(random) },
         letters,
@@ -275,8 +278,9 @@ impl Feed<'_> {
             empty: self.state.empty,
             skipped: self.state.skipped,
             done: self.tracker.first_open(),
+            done_behind: self.tracker.with(|items| items.done_behind()),
             finished,
-            next: (!finished).then(|| self.place(self.state.next).to_string()),
+            next: (!finished).then(|| self.rest().0.to_string()),
             ..Summary::default()
         };
         summary.count(&self.producer.totals(), self.took());
@@ -306,11 +310,10 @@ fn verdict(feed: &Feed<'_>, summary: &Summary) -> Result<(), Failure> {
         let place = summary.dead_letters.as_deref().unwrap_or("named above");
         return Err(Failure::failed(format!("{failed} could not be put: {place}")));
     }
-    let from_files = feed.sources.iter().any(|source| *source != Source::Stdin);
     match &summary.next {
-        Some(next) if from_files => Err(Failure::failed(format!(
-            "interrupted before {next}: what was read is delivered; go on with --skip {}",
-            summary.done
+        Some(next) if feed.rest().1 => Err(Failure::failed(format!(
+            "interrupted before {next}: what was taken is delivered; {}",
+            summary.going_on()
         ))),
         _ => Ok(()),
     }
