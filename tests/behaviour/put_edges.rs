@@ -406,6 +406,30 @@ fn what_was_read_of_a_pipe_behind_a_file_is_put_or_kept_and_the_file_is_read_aga
 }
 
 #[test]
+fn an_interrupted_put_with_a_resume_file_says_that_the_same_command_goes_on_and_it_does() {
+    let sink = Sink::default();
+    let proxy = sink.serve(1, 1024);
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "in.ndjson", "line\n".repeat(1_000));
+    let resume = folder.path().join("put.resume");
+    let put = || {
+        let put = Put::new(proxy.endpoint(), "s").with("--buffer-time 10ms --resume");
+        put.path(&resume).path(&file)
+    };
+    let child = put().with("--rate 100").start();
+    wait_for("some of them", LIMIT, || (sink.sent() > 10).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let done = Done::of(child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let said =
+        format!("the same command goes on by itself: what is done is remembered in {}", resume.display());
+    assert_eq!(done.stderr.matches(&said).count(), 2, "in the summary and at the end: {done:?}");
+    assert!(!done.stderr.contains("--skip"), "{done:?}");
+    let done = put().run();
+    assert_eq!((done.code, sink.sent()), (Some(0), 1_000), "{done:?}");
+}
+
+#[test]
 fn dead_letters_of_a_key_keep_its_order() {
     let sink = Sink::default();
     let behind = sink.serve(1, 1024);

@@ -279,6 +279,7 @@ impl Feed<'_> {
             skipped: self.state.skipped,
             done: self.tracker.first_open(),
             done_behind: self.tracker.with(|items| items.done_behind()),
+            resume: arguments.resume.as_ref().map(|path| path.display().to_string()),
             finished,
             next: (!finished).then(|| self.rest().0.to_string()),
             ..Summary::default()
