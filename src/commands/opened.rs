@@ -20,9 +20,9 @@ use crate::model::key::Keys;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Clock, ObjectStore};
 use crate::spool::LocalDisk;
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 use crate::supervisor::SystemClock;
-use crate::supervisor::signals::{Asked, SignalWatch, watch};
+use crate::supervisor::signals::{SignalWatch, stop_at_signals};
 
 /// What a command works with; dropped, its I/O ends.
 pub(super) struct Opened {
@@ -30,7 +30,7 @@ pub(super) struct Opened {
     pub(super) archive: Archive,
     /// The bucket, to be written to, and the stream; not where a copied folder is read.
     pub(super) aws: Option<Aws>,
-    /// Stopped by SIGINT and SIGTERM.
+    /// Stopped by SIGINT and SIGTERM, and when the terminal is closed.
     pub(super) stop: Stop,
     clock: Arc<dyn Clock>,
     dir: Option<PathBuf>,
@@ -50,12 +50,7 @@ impl Opened {
     pub(super) fn new(config: &Path, dir: Option<&Path>) -> Result<Self, Failure> {
         let config = Config::load(config)?;
         let stop = Stop::new();
-        let stopped = stop.clone();
-        let watch = watch(move |asked| {
-            if asked == Asked::Stop {
-                stopped.stop(StopReason::Requested);
-            }
-        })?;
+        let watch = stop_at_signals(&stop)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keys = Keys::new(&config.archive.prefix, &config.stream.name);
         let dir = dir.map(full_path).transpose()?;

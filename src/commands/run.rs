@@ -26,7 +26,7 @@ use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
 use crate::ports::{Clock, MetricSink};
 use crate::spool::{Identity, LocalDisk, StateLock, Unlocked};
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::signals::{Asked, SignalWatch, watch};
+use crate::supervisor::signals::{Asked, OF_A_KEEPER, SignalWatch, watch};
 use crate::supervisor::{Control, End, Supervisor, SystemClock};
 
 /// How long the last push of the metrics may take after the shards have ended.
@@ -139,7 +139,7 @@ impl Reload {
     fn watch(path: &Path, control: &Control, service: &Service) -> Result<(Self, SignalWatch), Failure> {
         let reload = Self::new(path, service);
         let (own, control) = (reload.clone(), control.clone());
-        let watch = watch(move |asked| match asked {
+        let watch = watch(OF_A_KEEPER, move |asked| match asked {
             Asked::Stop => {
                 tracing::info!("asked to stop; a second signal ends the process at once");
                 own.service.stopping();

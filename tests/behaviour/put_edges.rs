@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,11 @@ impl Sink {
         self.requests.lock().unwrap().push((records.len(), records.iter().map(size).sum()));
         let stored = json!({"ShardId": "shardId-000000000000", "SequenceNumber": "49"});
         json!({"FailedRecordCount": 0, "Records": vec![stored; records.len()]})
+    }
+
+    /// The entries of all requests.
+    fn sent(&self) -> usize {
+        self.requests.lock().unwrap().iter().map(|(entries, _)| *entries).sum()
     }
 
     fn requests(&self) -> Vec<(usize, usize)> {
@@ -277,21 +283,20 @@ fn the_rate_holds_after_a_pause_and_after_a_stop() {
     let put = Put::new(proxy.endpoint(), "s").with("--json --rate 20 --buffer-time 10ms --dead-letter");
     let mut child = put.path(&dead).start_open();
     let mut to = child.stdin.take().unwrap();
-    let sent = || sink.requests.lock().unwrap().iter().map(|(entries, _)| *entries).sum::<usize>();
     to.write_all(b"first\n").unwrap();
-    wait_for("the first record", LIMIT, || (sent() == 1).then_some(()));
+    wait_for("the first record", LIMIT, || (sink.sent() == 1).then_some(()));
     // Long enough for an average to allow a hundred at once.
     std::thread::sleep(Duration::from_secs(5));
     let begun = Instant::now();
     to.write_all(&b"more\n".repeat(1_000)).unwrap();
-    wait_for("some of them", LIMIT, || (sent() > 30).then_some(()));
+    wait_for("some of them", LIMIT, || (sink.sent() > 30).then_some(()));
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let done = Done::of(child.wait_with_output().unwrap());
     let most = 22 + 20 * usize::try_from(begun.elapsed().as_secs() + 1).unwrap();
-    assert!(sent() > 30 && sent() <= most, "{} sent, at most {most}: {done:?}", sent());
+    assert!(sink.sent() > 30 && sink.sent() <= most, "{} sent, at most {most}: {done:?}", sink.sent());
     assert_eq!(done.code, Some(1), "{done:?}");
     let letters = fs::read_to_string(&dead).unwrap().lines().count();
-    assert_eq!(sent() + letters, 1_001, "what was read and not sent is kept");
+    assert_eq!(sink.sent() + letters, 1_001, "what was read and not sent is kept");
 }
 
 /// The places in the input that the letters name.
@@ -334,6 +339,94 @@ fn a_pipe_is_not_swallowed_when_the_stream_refuses_everything() {
         assert_eq!((letters == expected, sink.requests().len()), (true, 2), "all that was read, in order");
         assert!(fs::read_to_string(&dead).unwrap().starts_with("{\"partition_key\":\"k\","));
     }
+}
+
+/// Lines of a pipe, more than lie in it: whoever has written them all knows that most were read.
+const MOST_OF_A_PIPE: usize = 64 << 10;
+
+#[test]
+fn what_was_read_of_a_pipe_among_other_sources_is_put_or_kept_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("named.pipe");
+    assert!(Command::new("mkfifo").arg(&named).status().unwrap().success());
+    for (is_named, signal) in [(false, Signal::INT), (true, Signal::HUP)] {
+        let sink = Sink::default();
+        let proxy = sink.serve(1, 1024);
+        let dead = folder.path().join(format!("dead-{is_named}.ndjson"));
+        let put = Put::new(proxy.endpoint(), "s").with("--json --rate 20 --buffer-time 10ms --dead-letter");
+        let pipe = if is_named { named.clone() } else { "-".into() };
+        let mut child = put.path(&dead).path(&pipe).path("/dev/null".as_ref()).start_open();
+        let mut to: Box<dyn Write> = match child.stdin.take() {
+            Some(_) if is_named => Box::new(fs::OpenOptions::new().write(true).open(&named).unwrap()),
+            stdin => Box::new(stdin.unwrap()),
+        };
+        // All of them at once, which is one chunk: some are put, and the others wait for their turn.
+        to.write_all(&b"line\n".repeat(500)).unwrap();
+        wait_for("some of them", LIMIT, || (sink.sent() > 10).then_some(()));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let done = Done::of(child.wait_with_output().unwrap());
+        drop(to);
+        assert_eq!(done.code, Some(1), "{done:?}");
+        let (sent, letters) = (sink.sent(), places(&dead));
+        assert_eq!((sent + letters.len(), letters.is_empty()), (500, false), "none is dropped: {done:?}");
+        assert!(done.stderr.contains(&format!("{} could not be put", letters.len())), "{done:?}");
+        assert_eq!(done.summary()["done"], 500, "all that was read: {done:?}");
+    }
+}
+
+#[test]
+fn what_was_read_of_a_pipe_behind_a_file_is_put_or_kept_and_the_file_is_read_again() {
+    let sink = Sink::default();
+    let proxy = sink.serve(1, 1024);
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "in.ndjson", "of the file\n".repeat(1_000));
+    let dead = folder.path().join("dead.ndjson");
+    let put = Put::new(proxy.endpoint(), "s").with("--json --rate 20 --buffer-time 10ms --dead-letter");
+    let mut child = put.path(&dead).path(&file).path("-".as_ref()).start_open();
+    let mut to = child.stdin.take().unwrap();
+    let line = [&b"x".repeat(1_023)[..], b"\n"].concat();
+    let lines = 4 * MOST_OF_A_PIPE / line.len();
+    to.write_all(&line.repeat(lines)).unwrap();
+    wait_for("some of the file", LIMIT, || (sink.sent() > 10).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let done = Done::of(child.wait_with_output().unwrap());
+    drop(to);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let summary = done.summary();
+    let of_file = summary["done"].as_u64().unwrap() as usize;
+    assert_eq!(summary["next"], format!("{}:{}", file.display(), of_file + 1));
+    assert!(of_file < 1_000 && of_file < sink.sent(), "{done:?}");
+    let of_pipe = sink.sent() - of_file;
+    let letters = places(&dead);
+    let least = lines - MOST_OF_A_PIPE / line.len();
+    assert!(of_pipe + letters.len() >= least && !letters.is_empty(), "none is dropped: {done:?}");
+    let expected = (of_pipe + 1..).map(|line| format!("standard input:{line}"));
+    assert_eq!(letters, expected.take(letters.len()).collect::<Vec<_>>());
+    assert_eq!(summary["done_behind"], of_pipe + letters.len(), "{done:?}");
+}
+
+#[test]
+fn an_interrupted_put_with_a_resume_file_says_that_the_same_command_goes_on_and_it_does() {
+    let sink = Sink::default();
+    let proxy = sink.serve(1, 1024);
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "in.ndjson", "line\n".repeat(1_000));
+    let resume = folder.path().join("put.resume");
+    let put = || {
+        let put = Put::new(proxy.endpoint(), "s").with("--buffer-time 10ms --resume");
+        put.path(&resume).path(&file)
+    };
+    let child = put().with("--rate 100").start();
+    wait_for("some of them", LIMIT, || (sink.sent() > 10).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let done = Done::of(child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let said =
+        format!("the same command goes on by itself: what is done is remembered in {}", resume.display());
+    assert_eq!(done.stderr.matches(&said).count(), 2, "in the summary and at the end: {done:?}");
+    assert!(!done.stderr.contains("--skip"), "{done:?}");
+    let done = put().run();
+    assert_eq!((done.code, sink.sent()), (Some(0), 1_000), "{done:?}");
 }
 
 #[test]

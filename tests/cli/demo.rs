@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kinesis_keeper::config::Config;
+
 use super::{keeper, stderr, stdout};
 
 /// Every file below `folder` whose name ends with `end`.
@@ -32,6 +34,14 @@ fn demos_in_one_folder_add_up_exactly_once_and_damage_is_found() {
     assert!(text.contains("archived  20,000 records in "), "{text}");
     assert!(text.contains("verdict   exactly once: 0 missing, 0 doubled"), "{text}");
     assert!(text.lines().count() <= 45, "{text}");
+    let (_, own) = text.split_once("next   your own stream;").unwrap();
+    let own: Vec<_> = own.lines().filter_map(|line| line.strip_prefix("         ")).collect();
+    let config = Config::parse(&own.join("\n"), Path::new("my.toml")).unwrap();
+    assert_ne!(config.disk.state_dir, Path::new(dir).join("state"), "that is the demo's");
+    assert!(
+        text.ends_with(&format!("       {} run my.toml\n", env!("CARGO_BIN_EXE_kinesis-keeper"))),
+        "{text}"
+    );
     assert!(stderr(&first).is_empty(), "no bar without a terminal: {}", stderr(&first));
 
     let second = keeper(&["demo", dir]);

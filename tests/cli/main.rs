@@ -3,6 +3,7 @@
 
 mod manual;
 mod reading;
+mod stopping;
 
 use std::process::{Command, Output};
 

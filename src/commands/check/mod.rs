@@ -26,9 +26,9 @@ use crate::aws::kinesis::StreamName;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::ports::Clock;
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 use crate::supervisor::SystemClock;
-use crate::supervisor::signals::{Asked, watch};
+use crate::supervisor::signals::stop_at_signals;
 use line::{Lines, Verdict};
 use policy::{Home, Resources, policy};
 
@@ -60,12 +60,7 @@ struct Checking<'a> {
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let stop = Stop::new();
-    let stopped = stop.clone();
-    let _watch = watch(move |asked| {
-        if asked == Asked::Stop {
-            stopped.stop(StopReason::Requested);
-        }
-    })?;
+    let _watch = stop_at_signals(&stop)?;
     let runtime = runtime()?;
     if args.policy {
         return tell(print_policy(&config, &runtime, &stop));

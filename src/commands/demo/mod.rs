@@ -39,9 +39,9 @@ use crate::error::Failure;
 use crate::model::key::Keys;
 use crate::model::timestamp::Timestamp;
 use crate::ports::Clock;
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 use crate::supervisor::SystemClock;
-use crate::supervisor::signals::{self, Asked};
+use crate::supervisor::signals::stop_at_signals;
 
 /// What is put: enough for a few objects of each shard, over before one loses patience.
 const AMOUNT: Amount = Amount { events: 20_000, over: Duration::from_secs(15) };
@@ -60,12 +60,7 @@ pub fn demo(dir: Option<&Path>) -> Result<(), Failure> {
     let mut runs = Runs::load(place.folder())?;
     wiring::log_to_file(&place)?;
     let stop = Stop::new();
-    let asked = stop.clone();
-    let _signals = signals::watch(move |signal| {
-        if signal == Asked::Stop {
-            asked.stop(StopReason::Requested);
-        }
-    })?;
+    let _signals = stop_at_signals(&stop)?;
     let embedded = Embedded::start(&place.s3()).map_err(|error| {
         Failure::failed(format!("cannot start the embedded AWS on {}: {error}", place.s3().display()))
     })?;

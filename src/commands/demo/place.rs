@@ -95,7 +95,8 @@ fn config_text(state: &Path, endpoint_url: &str) -> String {
     let state = serde_json::Value::from(state.to_string_lossy());
     format!(
         r#"# Written by `kinesis-keeper demo`, which ran with it. The AWS at endpoint_url lives inside the
-# demo and ends with it: for your own stream take out [aws] and [batch], and set the two names.
+# demo and ends with it: for your own stream take out [aws] and [batch], set the two names, and a state_dir
+# that is not the demo's.
 
 [stream]
 name = "{STREAM}"

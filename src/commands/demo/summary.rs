@@ -100,26 +100,39 @@ fn next_steps(screen: &Screen, place: &Place, report: &Report) {
         shown(place, &place.state()),
         shown(place, &place.log())
     ));
-    screen.line("next   your own stream; as my.toml, with AWS credentials in the environment:");
-    for line in [
-        "[stream]",
-        "name = \"my-stream\"",
-        "[archive]",
-        "bucket = \"my-bucket\"",
-        "[disk]",
-        "state_dir = \"state\"",
-    ] {
+    screen.line("next   your own stream; as my.toml, with AWS credentials and a region in the environment:");
+    for line in own_config(place).lines() {
         screen.line(format_args!("         {line}"));
     }
-    screen.line("       kinesis-keeper run my.toml");
+    screen.line(format_args!("       {} run my.toml", quote(&program())));
+}
+
+/// The least file for a stream of one's own. Its state lies beside the demo's folder: the demo's own state is
+/// another stream's.
+fn own_config(place: &Place) -> String {
+    let state = place.folder().with_file_name("my-stream-state");
+    // A JSON string is a TOML string too.
+    let state = serde_json::Value::from(state.to_string_lossy());
+    format!(
+        "[stream]\nname = \"my-stream\"\n[archive]\nbucket = \"my-bucket\"\n[disk]\nstate_dir = {state}\n"
+    )
+}
+
+/// The program as it was called: a shell may not find it by its name alone.
+fn program() -> String {
+    let called = std::env::args_os().next().and_then(|called| called.into_string().ok());
+    called.filter(|called| !called.is_empty()).unwrap_or_else(|| "kinesis-keeper".to_owned())
 }
 
 fn shown(place: &Place, path: &Path) -> String {
     quote(&place.shown(path))
 }
 
-/// As a shell takes it for one word.
+/// As a shell takes it for one word, and a command for a path.
 fn quote(path: &str) -> String {
+    if path.starts_with('-') {
+        return quote(&format!("./{path}"));
+    }
     if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-=+:,".contains(&byte)) {
         return path.to_owned();
     }
@@ -129,12 +142,27 @@ fn quote(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::model::timestamp::Timestamp;
 
     #[test]
     fn a_path_is_one_word_of_the_shell() {
         assert_eq!(quote("a/dt=2026-11-22/b.gz"), "a/dt=2026-11-22/b.gz");
         assert_eq!(quote("my 'demo'"), r"'my '\''demo'\'''");
+        assert_eq!(quote("-demo/a.gz"), "./-demo/a.gz");
+    }
+
+    #[test]
+    fn the_file_for_ones_own_stream_is_taken_wherever_the_demo_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["demo", "a \"b\" \\ ü", "."] {
+            let place = Place::open(Some(&folder.path().join(name)), Timestamp::default()).unwrap();
+            let config = Config::parse(&own_config(&place), Path::new("my.toml")).unwrap();
+            assert_eq!(config.disk.state_dir.parent(), place.folder().parent());
+            assert_ne!(config.disk.state_dir, place.state());
+        }
+        let root = Place::open(Some(Path::new("/")), Timestamp::default()).unwrap();
+        Config::parse(&own_config(&root), Path::new("my.toml")).unwrap();
     }
 
     #[test]

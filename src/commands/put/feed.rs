@@ -19,6 +19,7 @@ use super::keys::Keys;
 use super::letters::{DeadLetters, Place};
 use super::resume::ResumeFile;
 use super::screen::Screen;
+use super::state::State;
 use super::tracker::{Items, Tracker};
 use crate::commands::pace::Pace;
 use crate::error::Failure;
@@ -79,6 +80,8 @@ pub(super) struct Feed<'a> {
     pub(super) stop: &'a Stop,
     pub(super) screen: &'a Screen,
     pub(super) sources: &'a [Source],
+    /// Which of them are pipes.
+    pub(super) pipes: Vec<bool>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) form: Form,
     pub(super) letters: DeadLetters,
@@ -93,91 +96,62 @@ pub(super) struct Feed<'a> {
     pub(super) state: State,
 }
 
-/// How far it is.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    /// When it began.
-    begun: Duration,
-    /// The number of the next item, over all sources.
-    pub(super) next: u64,
-    /// The number of each source's first item, as far as they were begun.
-    starts: Vec<u64>,
-    pub(super) empty: u64,
-    pub(super) skipped: u64,
-    /// After a stop: until when what was read from a pipe still goes at its pace.
-    last_call: Option<Duration>,
-    /// Why the producer takes no more.
-    pub(super) fatal: Option<String>,
-    /// At the end: what was not put, and why not. It is buried when all of it is known.
-    left: Vec<(Record, String)>,
-    /// The last item, if its end was never read.
-    cut: Option<Bytes>,
-    ticked: Duration,
-    saved: Duration,
-}
-
-impl State {
-    /// Nothing was read yet.
-    pub(super) fn new(now: Duration) -> Self {
-        Self { begun: now, ..Self::default() }
-    }
-}
-
 impl Feed<'_> {
     /// Feeds until the end; whether the input was read to its end.
     pub(super) fn run(&mut self, input: &Input) -> Result<bool, Failure> {
         loop {
             match input.chunks.recv_timeout(TICK) {
-                Ok(chunk) => {
-                    if !self.chunk(&chunk?)? {
-                        break;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) if self.stop.reason().is_none() => {}
-                Err(RecvTimeoutError::Disconnected) if self.stop.reason().is_none() => return Ok(true),
-                Err(_) => break,
+                Ok(chunk) => self.chunk(&chunk?)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) if !self.is_over() => return Ok(true),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.tick(false)?;
-            if self.state.fatal.is_some() {
+            if self.is_over() {
                 break;
             }
         }
         input.close();
-        if self.is_of_a_pipe() {
-            // What was read from a pipe can't be read again: it is put, or kept among the dead letters.
+        if self.pipes.contains(&true) {
+            // What was read from a pipe can't be read again: it is put, or kept among the dead letters, also
+            // where it lies behind what was read from a file.
             while let Ok(chunk) = input.chunks.recv_timeout(LAST_INPUT) {
                 self.chunk(&chunk?)?;
             }
         }
-        Ok(false)
+        Ok(self.state.is_through(self.sources.len()))
     }
 
-    fn is_of_a_pipe(&self) -> bool {
-        self.sources == [Source::Stdin]
+    /// Whether nothing more is begun.
+    fn is_over(&self) -> bool {
+        self.stop.reason().is_some() || self.state.fatal.is_some()
     }
 
-    /// Puts the items of a chunk; `false` if it was stopped before the last.
-    fn chunk(&mut self, chunk: &Chunk) -> Result<bool, Failure> {
+    /// Puts the items of a chunk. When it is over, those of a file are only counted: they can be read again.
+    fn chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
         self.begin(chunk)?;
         self.screen.taken(chunk.bytes);
+        let of_pipe = self.pipes.get(chunk.source).copied().unwrap_or_default();
         for item in &chunk.items {
             let number = self.state.next;
-            let stopped = self.stop.reason().is_some() || self.state.fatal.is_some();
             if self.before.contains(number) {
                 self.state.skipped += 1;
-            } else if stopped && !self.is_of_a_pipe() {
-                return Ok(false);
+            } else if !of_pipe && self.is_over() {
+                self.state.again.get_or_insert(number);
             } else if item.is_empty() {
                 self.state.empty += 1;
                 self.tracker.done(number);
             } else if chunk.cut {
                 self.state.cut = Some(item.clone());
-            } else if !self.item(item, number)? {
-                return Ok(false);
+            } else if let Some(record) = self.item(item, number, of_pipe)? {
+                self.leave(record, of_pipe);
             }
             self.state.next += 1;
         }
-        Ok(true)
+        if chunk.last {
+            self.state.ended = chunk.source + 1;
+        }
+        Ok(())
     }
 
     /// Notes where the sources begin, and how. A source of an earlier run must have its place: its items are
@@ -210,9 +184,8 @@ impl Feed<'_> {
         another_input(self.sources.get(source).unwrap_or(&Source::Stdin))
     }
 
-    /// Puts one item, or keeps it for the dead letters; `false` if it could not be put before the end, and can
-    /// be read again.
-    fn item(&mut self, item: &Bytes, number: u64) -> Result<bool, Failure> {
+    /// Puts one item, or keeps it for the dead letters; gives back what could not be put before the end.
+    fn item(&mut self, item: &Bytes, number: u64, of_pipe: bool) -> Result<Option<Record>, Failure> {
         let mut record = match self.form.record(item, number) {
             Ok(record) => record,
             Err(error) => {
@@ -222,22 +195,22 @@ impl Feed<'_> {
                     Dead::Payload(item)
                 };
                 self.bury(dead, &error, number, true)?;
-                return Ok(true);
+                return Ok(None);
             }
         };
         // With --ordered, nothing passes by what had to be left.
-        let stuck = self.state.fatal.is_some() || (self.ordered && !self.state.left.is_empty());
-        if stuck || !self.keep_pace()? {
-            return Ok(self.leave(record));
+        let is_behind = self.ordered && (!self.state.left.is_empty() || self.state.again.is_some());
+        if self.state.fatal.is_some() || is_behind || !self.keep_pace(of_pipe)? {
+            return Ok(Some(record));
         }
         loop {
             record = match self.producer.offer(record) {
-                Ok(()) => return Ok(true),
+                Ok(()) => return Ok(None),
                 Err(Refused::Full(record)) => record,
                 Err(Refused::Never(undelivered)) => return self.never(*undelivered),
             };
-            if self.state.fatal.is_some() || self.stop.reason().is_some() {
-                return Ok(self.leave(record));
+            if self.is_over() {
+                return Ok(Some(record));
             }
             // The time-out is for the stop and the screen; whether there is room shows at the next offer.
             let _ = self.runtime.block_on(async { timeout(TICK, self.producer.room()).await });
@@ -246,7 +219,7 @@ impl Feed<'_> {
     }
 
     /// A record that the producer does not take: it is at fault, or the producer has ended.
-    fn never(&mut self, undelivered: Undelivered) -> Result<bool, Failure> {
+    fn never(&mut self, undelivered: Undelivered) -> Result<Option<Record>, Failure> {
         match undelivered.why {
             Why::TooLarge { .. } | Why::BadKey(_) => {
                 if self.ordered {
@@ -254,32 +227,33 @@ impl Feed<'_> {
                     self.flush()?;
                 }
                 let (record, error) = (undelivered.record, undelivered.why.to_string());
-                if self.ordered && (self.stop.reason().is_some() || self.state.fatal.is_some()) {
+                if self.ordered && self.is_over() {
                     self.state.left.push((record, error));
                 } else {
                     self.bury(Dead::Record(&record), &error, record.tag, true)?;
                 }
-                Ok(true)
+                Ok(None)
             }
             Why::Refused { .. } | Why::Ended { .. } => {
                 self.state.fatal.get_or_insert(undelivered.why.to_string());
-                Ok(self.leave(undelivered.record))
+                Ok(Some(undelivered.record))
             }
         }
     }
 
-    /// A record that is not put before the end. From a pipe it is kept; otherwise it is read again (`false`).
-    fn leave(&mut self, record: Record) -> bool {
-        if self.is_of_a_pipe() {
-            let why = self.state.fatal.clone().unwrap_or_else(|| LATE.to_owned());
-            self.state.left.push((record, why));
+    /// A record that is not put before the end. From a pipe it is kept; otherwise it is read again.
+    fn leave(&mut self, record: Record, of_pipe: bool) {
+        if !of_pipe {
+            self.state.again.get_or_insert(record.tag);
+            return;
         }
-        self.is_of_a_pipe()
+        let why = self.state.fatal.clone().unwrap_or_else(|| LATE.to_owned());
+        self.state.left.push((record, why));
     }
 
     /// Waits until the next record is due; `false` if it is not before the end. A stop is no reason to hurry:
     /// what was read from a pipe goes on at the pace, for a while.
-    fn keep_pace(&mut self) -> Result<bool, Failure> {
+    fn keep_pace(&mut self, of_pipe: bool) -> Result<bool, Failure> {
         loop {
             let (seen, now) = (self.stop.seen(), self.clock.monotonic());
             let wait = self.pace.as_mut().map_or(Duration::ZERO, |pace| pace.take(now));
@@ -288,7 +262,7 @@ impl Feed<'_> {
             }
             if self.stop.reason().is_some() {
                 let last_call = *self.state.last_call.get_or_insert(now + LAST_CALL);
-                if !self.is_of_a_pipe() || now >= last_call {
+                if !of_pipe || now >= last_call {
                     return Ok(false);
                 }
             }
@@ -303,11 +277,20 @@ impl Feed<'_> {
     }
 
     /// Where an item stands in the input.
-    pub(super) fn place(&self, number: u64) -> Place {
-        let at = self.state.starts.partition_point(|start| *start <= number).saturating_sub(1);
-        let start = self.state.starts.get(at).copied().unwrap_or_default();
-        let source = self.sources.get(at).map_or_else(String::new, Source::name);
-        Place { source, line: number - start + 1 }
+    fn place(&self, number: u64) -> Place {
+        self.place_in(self.state.source_of(number), self.state.line(number))
+    }
+
+    fn place_in(&self, source: usize, line: u64) -> Place {
+        let source = self.sources.get(source).map_or_else(String::new, Source::name);
+        Place { source, line }
+    }
+
+    /// Where it is to go on, and whether anything is there to be read again, or at all, but pipes.
+    pub(super) fn rest(&self) -> (Place, bool) {
+        let (source, line) = self.state.goes_on_at();
+        let has_files = self.pipes.iter().skip(source).any(|is_pipe| !is_pipe);
+        (self.place_in(source, line), has_files)
     }
 
     fn bury(&mut self, dead: Dead<'_>, error: &str, number: u64, done: bool) -> Result<(), Failure> {

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,21 +68,29 @@ impl Source {
         (meta.is_file() && self.packed().is_none()).then_some(meta.len())
     }
 
+    /// Whether what was read of it can't be read again.
+    pub(super) fn is_pipe(&self) -> bool {
+        let Self::File(path) = self else { return true };
+        std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo())
+    }
+
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         let Self::File(path) = self else { return Ok(Box::new(Pipe(io::stdin()))) };
         let file = File::open(path)?;
         Ok(match self.packed() {
             Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(file)),
             Some(Compression::Zstd) => Box::new(zstd::Decoder::new(file)?),
+            None if file.metadata()?.file_type().is_fifo() => Box::new(Pipe(file)),
             None => Box::new(file),
         })
     }
 }
 
-/// Standard input, of which a read may be interrupted: it returns now and then without having taken anything.
-struct Pipe(io::Stdin);
+/// Standard input or a named pipe, of which a read may be interrupted: it returns now and then without having
+/// taken anything.
+struct Pipe<R>(R);
 
-impl Read for Pipe {
+impl<R: Read + AsFd> Read for Pipe<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&LOOK)) {
             Ok(0) | Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
@@ -101,6 +111,8 @@ pub(super) struct Chunk {
     pub(super) bytes: u64,
     /// Reading was over before the end of its only item came.
     pub(super) cut: bool,
+    /// The source is at its end.
+    pub(super) last: bool,
     /// How the source begins, as far as it was read.
     pub(super) beginning: Option<Beginning>,
 }
@@ -212,7 +224,7 @@ fn cut(
             if !text.is_empty() {
                 let (bytes, items) = (text.len() as u64, vec![text.freeze()]);
                 // Nobody listens any more: it was a file, which is as it was.
-                let _ = to.send(Ok(Chunk { source, items, bytes, cut: true, beginning: None }));
+                let _ = to.send(Ok(Chunk { source, items, bytes, cut: true, ..Chunk::default() }));
             }
             return Ok(false);
         }
@@ -234,7 +246,7 @@ fn cut(
             return Err(Trouble::Another);
         }
         if got == 0 {
-            let mut last = Chunk { source, ..Chunk::default() };
+            let mut last = Chunk { source, last: true, ..Chunk::default() };
             if !text.is_empty() {
                 last.bytes = text.len() as u64;
                 last.beginning = proof.see(&text);
@@ -266,7 +278,7 @@ fn chunk(text: &Bytes, source: usize, end: u8) -> Chunk {
         items.push(text.slice(from..at));
         from = at + 1;
     }
-    Chunk { source, items, bytes: text.len() as u64, cut: false, beginning: None }
+    Chunk { source, items, bytes: text.len() as u64, ..Chunk::default() }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod keys;
 pub(super) mod letters;
 mod resume;
 pub(super) mod screen;
+mod state;
 mod summary;
 mod tracker;
 
@@ -22,12 +23,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio::runtime::Handle;
 
-use self::feed::{Acknowledge, Feed, Form, State};
+use self::feed::{Acknowledge, Feed, Form};
 use self::input::{Source, read};
 use self::keys::Keys;
 use self::letters::DeadLetters;
 use self::resume::ResumeFile;
 use self::screen::Screen;
+use self::state::State;
 use self::summary::Summary;
 use self::tracker::{Items, Tracker};
 use super::pace::Pace;
@@ -40,9 +42,9 @@ use crate::error::Failure;
 use crate::logging;
 use crate::ports::Clock;
 use crate::producer::{Options, Producer};
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 use crate::supervisor::SystemClock;
-use crate::supervisor::signals::{self, Asked};
+use crate::supervisor::signals::stop_at_signals;
 
 /// What `--help` shows below the options.
 pub const HELP: &str = "Example:
@@ -55,8 +57,8 @@ With --envelope each line is a record as the archive has it: {\"partition_key\":
 data_base64 in the place of data, and explicit_hash_key where there is one; other fields are passed over.
 Dead letters have this form. A line without a partition_key gets one as the key options say.
 
-SIGINT and SIGTERM stop reading and deliver what was taken. A record whose request had no answer is sent
-again and may be stored twice; the summary counts these.";
+SIGINT, SIGTERM and a closed terminal stop reading and deliver what was taken. A record whose request had
+no answer is sent again and may be stored twice; the summary counts these.";
 
 /// The longest wait for a stream that is being made.
 const CREATION: Duration = Duration::from_secs(120);
@@ -181,12 +183,7 @@ impl Arguments {
 /// Puts the input into the stream.
 pub fn put(arguments: &Arguments) -> Result<(), Failure> {
     let stop = Stop::new();
-    let asked = stop.clone();
-    let _signals = signals::watch(move |signal| {
-        if signal == Asked::Stop {
-            asked.stop(StopReason::Requested);
-        }
-    })?;
+    let _signals = stop_at_signals(&stop)?;
     logging::start(&Log { level: LogLevel::Error, ..Log::default() })?;
     let resume = match &arguments.resume {
         Some(path) => Some(ResumeFile::open(path, &arguments.stream)?),
@@ -244,6 +241,7 @@ fn put_with(
         stop,
         screen: &screen,
         sources: &sources,
+        pipes: sources.iter().map(Source::is_pipe).collect(),
         tracker,
         form: Form { envelope: arguments.envelope, keys: arguments.keys(random) },
         letters,
@@ -280,8 +278,10 @@ impl Feed<'_> {
             empty: self.state.empty,
             skipped: self.state.skipped,
             done: self.tracker.first_open(),
+            done_behind: self.tracker.with(|items| items.done_behind()),
+            resume: arguments.resume.as_ref().map(|path| path.display().to_string()),
             finished,
-            next: (!finished).then(|| self.place(self.state.next).to_string()),
+            next: (!finished).then(|| self.rest().0.to_string()),
             ..Summary::default()
         };
         summary.count(&self.producer.totals(), self.took());
@@ -311,11 +311,10 @@ fn verdict(feed: &Feed<'_>, summary: &Summary) -> Result<(), Failure> {
         let place = summary.dead_letters.as_deref().unwrap_or("named above");
         return Err(Failure::failed(format!("{failed} could not be put: {place}")));
     }
-    let from_files = feed.sources.iter().any(|source| *source != Source::Stdin);
     match &summary.next {
-        Some(next) if from_files => Err(Failure::failed(format!(
-            "interrupted before {next}: what was read is delivered; go on with --skip {}",
-            summary.done
+        Some(next) if feed.rest().1 => Err(Failure::failed(format!(
+            "interrupted before {next}: what was taken is delivered; {}",
+            summary.going_on()
         ))),
         _ => Ok(()),
     }

@@ -41,6 +41,10 @@ pub(super) struct Summary {
     pub(super) skipped: u64,
     /// `--skip` with this goes on where this run ended: all items before are done.
     pub(super) done: u64,
+    /// Items behind these that are done, too: `--skip` puts them again, a resume file does not.
+    pub(super) done_behind: u64,
+    /// The file of `--resume`.
+    pub(super) resume: Option<String>,
     /// Whether the input was read to its end.
     pub(super) finished: bool,
     /// Where the next item is, as file and line; nothing if it was finished.
@@ -95,9 +99,19 @@ impl Summary {
             let _ = writeln!(text, "skipped  {} that were done before", self.skipped);
         }
         if let Some(next) = &self.next {
-            let _ = writeln!(text, "stopped  before {next}; go on with --skip {}", self.done);
+            let _ = writeln!(text, "stopped  before {next}; {}", self.going_on());
         }
         text
+    }
+
+    /// How to go on with what was not put.
+    pub(super) fn going_on(&self) -> String {
+        let Self { done, done_behind, .. } = self;
+        match &self.resume {
+            Some(file) => format!("the same command goes on by itself: what is done is remembered in {file}"),
+            None if *done_behind == 0 => format!("go on with --skip {done}"),
+            None => format!("go on with --skip {done}, which puts {done_behind} again that are done"),
+        }
     }
 }
 
@@ -136,5 +150,12 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        let summary = Summary { done_behind: 2, ..summary };
+        assert_eq!(summary.going_on(), "go on with --skip 7, which puts 2 again that are done");
+        let summary = Summary { resume: Some("put.resume".into()), ..summary };
+        assert_eq!(
+            summary.going_on(),
+            "the same command goes on by itself: what is done is remembered in put.resume"
+        );
     }
 }

@@ -42,6 +42,11 @@ impl Items {
         self.beyond.iter().take(most).map(|(from, end)| (*from, *end)).collect()
     }
 
+    /// How many are done behind the first open item.
+    pub(super) fn done_behind(&self) -> u64 {
+        self.beyond.iter().map(|(from, end)| end - from).sum()
+    }
+
     fn add(&mut self, item: u64) {
         if self.contains(item) {
             return;

@@ -21,9 +21,9 @@ use crate::metrics::Status;
 use crate::metrics::ask::{NoStatus, ask};
 use crate::ports::Clock;
 use crate::spool::{Holder, LocalDisk, Look, holder};
-use crate::stop::{Stop, StopReason};
+use crate::stop::Stop;
 use crate::supervisor::SystemClock;
-use crate::supervisor::signals::{Asked, watch};
+use crate::supervisor::signals::stop_at_signals;
 use report::Report;
 
 pub(super) use gather::is_of;
@@ -75,12 +75,7 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         return written(print(&look(&config, &runtime)?, args, false)).map(|_| ());
     };
     let stop = Stop::new();
-    let stopped = stop.clone();
-    let _watch = watch(move |asked| {
-        if asked == Asked::Stop {
-            stopped.stop(StopReason::Requested);
-        }
-    })?;
+    let _watch = stop_at_signals(&stop)?;
     loop {
         let seen = stop.seen();
         if stop.reason().is_some() || !written(print(&look(&config, &runtime)?, args, true))? {
