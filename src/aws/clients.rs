@@ -12,14 +12,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::Builder as HttpClientBuilder;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::connections::Connections;
+use super::proxies::{BadProxy, Proxies};
 
 /// A TCP and TLS handshake takes well under a second to any region; after three the host is not there.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,22 +45,25 @@ pub struct AwsSettings {
     pub credentials: Option<Credentials>,
     /// S3 by path, not by host name; always so with an `endpoint_url`.
     pub force_path_style: bool,
+    /// The proxies that calls go through; `None`: as the environment says.
+    pub proxies: Option<Proxies>,
 }
 
 impl AwsSettings {
-    /// For a server of this machine that takes any credentials (demo, tests).
+    /// For a server of this machine that takes any credentials (demo, tests). No proxy is asked for it.
     pub fn local(endpoint_url: impl Into<String>) -> Self {
         Self {
             region: Some("us-east-1".to_owned()),
             endpoint_url: Some(endpoint_url.into()),
             credentials: Some(Credentials::new("local", "local", None, None, "kinesis-keeper")),
+            proxies: Some(Proxies::default()),
             ..Self::default()
         }
     }
 }
 
 /// The SDK could not be set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientsError {
     /// No region anywhere.
     #[error(
@@ -77,6 +77,9 @@ pub enum ClientsError {
         LOAD_DEADLINE.as_secs()
     )]
     Deadline,
+    /// The environment names a proxy that is none.
+    #[error(transparent)]
+    Proxy(#[from] BadProxy),
 }
 
 /// Makes clients; cheap to clone, and all clones share connections and credentials.
@@ -86,6 +89,7 @@ pub struct Clients {
     region: Region,
     endpoint_url: Option<String>,
     path_style: bool,
+    proxies: Proxies,
 }
 
 impl Clients {
@@ -99,9 +103,14 @@ impl Clients {
 
     async fn load_now(settings: &AwsSettings) -> Result<Self, ClientsError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let proxies = match settings.proxies.clone() {
+            Some(proxies) => proxies,
+            None => Proxies::from_env()?,
+        };
+        let through = proxies.clone();
         // Retries are set here and not by AWS_RETRY_MODE and AWS_MAX_ATTEMPTS: the SDK panics on bad values.
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(Connections::new(https))
+            .http_client(Connections::new(move || through.pool()))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .stalled_stream_protection(
@@ -129,7 +138,7 @@ impl Clients {
         }
         let endpoint_url = given(&settings.endpoint_url);
         let path_style = settings.force_path_style || endpoint_url.is_some();
-        Ok(Self { config, region, endpoint_url, path_style })
+        Ok(Self { config, region, endpoint_url, path_style, proxies })
     }
 
     /// The same, at another endpoint (by path, for S3).
@@ -149,7 +158,8 @@ impl Clients {
 
     /// The same, on connections of its own, which the caller leaves.
     pub(super) fn kinesis_apart(&self, arn: Option<&str>) -> aws_sdk_kinesis::Client {
-        self.kinesis_by(arn, aws_sdk_kinesis::config::Builder::from(&self.config).http_client(https()))
+        let builder = aws_sdk_kinesis::config::Builder::from(&self.config);
+        self.kinesis_by(arn, builder.http_client(self.proxies.pool()))
     }
 
     fn kinesis_by(
@@ -206,11 +216,6 @@ impl Clients {
             None => self.region.clone(),
         }
     }
-}
-
-/// A pool of connections: HTTP/2 over TLS where the service offers it (by ALPN), as all of AWS does.
-fn https() -> SharedHttpClient {
-    HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// The region in an ARN, if it has one.

@@ -13,6 +13,7 @@ pub mod errors;
 pub mod fan_out;
 pub mod kinesis;
 mod lifecycle;
+pub mod proxies;
 pub mod put_records;
 pub mod s3;
 pub mod sns;

@@ -64,10 +64,35 @@ fn alarms_name_numbers_that_exist() {
     let template = read("deploy/aws/template.yaml");
     let named: Vec<&str> =
         template.lines().filter_map(|line| line.trim().strip_prefix("MetricName: ")).collect();
-    assert_eq!(named, ["RetentionUsed", "DataFreshness", "Gaps", "ShardsRunning"]);
+    assert_eq!(named, ["RetentionUsed", "DataFreshness", "Gaps", "ShardsRunning", "Errors", "Throttled"]);
     for name in named {
         assert!(FAMILIES.iter().any(|family| family.cloudwatch == name), "{name}");
     }
+}
+
+#[test]
+fn alarms_send_to_what_the_page_says() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (page, template) = (words(&read("docs/OPERATIONS.md")), words(&read("deploy/aws/template.yaml")));
+    let alarms = template.matches("Type: AWS::CloudWatch::Alarm ").count();
+    let named: Vec<&str> =
+        template.split("See OPERATIONS.md, \"").skip(1).filter_map(|told| told.split('"').next()).collect();
+    assert_eq!(named.len(), alarms, "{named:?}");
+    let wrong = named.into_iter().filter(|name| !page.contains(name)).map(str::to_owned);
+    assert_none("what alarms refer to and docs/OPERATIONS.md does not have", &wrong.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_bucket_takes_the_puts_of_the_keeper_and_of_a_repair() {
+    let template = read("deploy/aws/template.yaml");
+    let (_, statement) = template.split_once("- Sid: NothingIsOverwrittenUnseen").unwrap();
+    let (_, refused) = statement.split_once("\"Null\":").unwrap();
+    // Refused is what has neither: the keys of one block hold together.
+    let keys: Vec<&str> =
+        refused.lines().skip(1).map(str::trim).take_while(|line| line.starts_with("s3:")).collect();
+    assert_eq!(keys, ["s3:if-match: \"true\"", "s3:if-none-match: \"true\""]);
+    let conditions = read("src/aws/s3/put.rs");
+    assert!(conditions.contains(".if_none_match(\"*\")") && conditions.contains(".if_match("), "as puts say");
 }
 
 #[test]

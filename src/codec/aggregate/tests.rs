@@ -1,4 +1,7 @@
+use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::sample::Index;
+use prost::Message;
 
 use super::*;
 use crate::codec::OwnedRecord;
@@ -6,6 +9,62 @@ use crate::model::timestamp::Timestamp;
 
 /// MD5 of `a`.
 const HASH_OF_A: u128 = 0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661;
+
+/// The message as prost decodes it: all of it at once.
+#[derive(Clone, PartialEq, Message)]
+struct AggregatedRecord {
+    #[prost(string, repeated, tag = "1")]
+    partition_key_table: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    explicit_hash_key_table: Vec<String>,
+    #[prost(message, repeated, tag = "3")]
+    records: Vec<UserRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct UserRecord {
+    #[prost(uint64, optional, tag = "1")]
+    partition_key_index: Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    explicit_hash_key_index: Option<u64>,
+    /// One. Repeated here, to see when there are more.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    data: Vec<Bytes>,
+}
+
+/// Partition key, explicit hash key, hash key, payload.
+type Read = (String, Option<String>, u128, Vec<u8>);
+
+/// What a message holds by prost, if it is a sound one.
+fn by_prost(message: &[u8]) -> Option<Vec<Read>> {
+    let decoded = AggregatedRecord::decode(message).ok().filter(|decoded| !decoded.records.is_empty())?;
+    let entry = |table: &[String], index: u64| table.get(usize::try_from(index).ok()?).cloned();
+    let read = |user: &UserRecord| {
+        let key = entry(&decoded.partition_key_table, user.partition_key_index?)?;
+        let hash_key = match user.explicit_hash_key_index {
+            Some(index) => Some(entry(&decoded.explicit_hash_key_table, index)?),
+            None => None,
+        };
+        let hash = match &hash_key {
+            Some(decimal) => decimal.parse().ok()?,
+            None => hash_key_of(&key),
+        };
+        let [data] = user.data.as_slice() else { return None };
+        Some((key, hash_key, hash, data.to_vec()))
+    };
+    decoded.records.iter().map(read).collect()
+}
+
+/// … and by the walk.
+fn by_walk(message: &[u8]) -> Option<Vec<Read>> {
+    let aggregate = Aggregate::proven(message).ok()?;
+    let read = |user: User<'_>| {
+        let hash = user.hash_key().unwrap();
+        let (key, hash_key) = (user.partition_key, user.explicit_hash_key);
+        (key.to_owned(), hash_key.map(str::to_owned), hash, user.data.to_vec())
+    };
+    Some(aggregate.users().map(read).collect())
+}
 
 fn seal(message: &[u8]) -> Vec<u8> {
     [&MAGIC, message, &Md5::digest(message)].concat()
@@ -168,11 +227,131 @@ fn payloads_are_borrowed_from_the_reply() {
     });
 }
 
+#[test]
+fn no_user_record_takes_memory_and_a_key_takes_a_few_bytes() {
+    let of_records = [b"\x0a\x01a".as_slice(), &b"\x1a\x04\x08\x00\x1a\x00".repeat(100_000)].concat();
+    let of_keys = [&b"\x0a\x00\x12\x00".repeat(50_000), b"\x1a\x04\x08\x00\x1a\x00".as_slice()].concat();
+    for (message, users, bound) in [(of_records, 100_000, 64), (of_keys, 1, 4 * 200_000)] {
+        let aggregate = Aggregate::proven(&message).unwrap();
+        assert_eq!(aggregate.users().count(), users);
+        let Aggregate { message: _, partition_keys, explicit_hash_keys } = aggregate;
+        let held = size_of::<u32>() * (partition_keys.capacity() + explicit_hash_keys.capacity());
+        assert!(held <= bound, "{held} bytes for an aggregate of {}", message.len());
+    }
+}
+
+#[test]
+fn what_is_sound_is_what_prost_takes() {
+    let key = b"\x0a\x01a".as_slice();
+    let user = b"\x08\x00\x1a\x02hi".as_slice();
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let with = |more: &[u8]| [key, &field(3, &[user, more].concat())].concat();
+    let mut sound = 0;
+    let mut hold = |message: &[u8]| {
+        let read = by_walk(message);
+        assert_eq!(read, by_prost(message), "{}", message.escape_ascii());
+        sound += usize::from(read.is_some());
+    };
+    for depth in [1, 2, 50, 97, 98, 99, 100, 101] {
+        for inner in [b"".as_slice(), b"\x30\x01"] {
+            let groups = [b"\x2b".repeat(depth), inner.to_vec(), b"\x2c".repeat(depth)].concat();
+            hold(&[key, &field(3, user), &groups].concat());
+            // With its length in two bytes.
+            let record = [user, &groups].concat();
+            let length = [0x1a, record.len() as u8 | 0x80, (record.len() >> 7) as u8];
+            hold(&[key, &length, &record].concat());
+        }
+    }
+    for more in [
+        // Varints: long for no need, as long as may be, too long, too large, cut.
+        b"\x20\x80\x00".as_slice(),
+        b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+        b"\x20\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00",
+        b"\x20\x80",
+        // Keys: of number 0, of the largest number, beyond it, of kinds that are none.
+        b"\x00\x00",
+        b"\xf8\xff\xff\xff\x0f\x00",
+        b"\xf8\xff\xff\xff\x1f\x00",
+        b"\x26\x00",
+        b"\x27\x00",
+        // Fields of fixed lengths, whole and cut; groups that end too soon, too late, otherwise.
+        b"\x21\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\x21\x00\x00\x00\x00\x00\x00\x00",
+        b"\x25\x00\x00\x00\x00",
+        b"\x25\x00\x00\x00",
+        b"\x2c",
+        b"\x2b\x34",
+        b"\x2b",
+        // Known fields: again, of another kind, with an index that is none.
+        b"\x08\x00",
+        b"\x0a\x00",
+        b"\x0b\x0c",
+        b"\x10\x00",
+        b"\x08\x01",
+        b"\x18\x00",
+        b"\x1a\x00",
+        b"\x1a\x05",
+    ] {
+        hold(&with(more));
+        hold(&[with(b"").as_slice(), more].concat());
+    }
+    // Keys behind the records; a hash key that is no number, which a record names or none does.
+    hold(&[field(3, user), key.to_vec()].concat());
+    let zeros = "0".repeat(50);
+    let beyond = "340282366920938463463374607431768211456";
+    for hash_key in ["0", "+7", "-1", "x", "", LARGEST, beyond, &zeros] {
+        let table = [key, &field(2, b"1"), &field(2, hash_key.as_bytes())].concat();
+        hold(&[table.as_slice(), &field(3, user)].concat());
+        for index in 0..3 {
+            hold(&[table.as_slice(), &field(3, &[user, &[0x10, index]].concat())].concat());
+        }
+    }
+    assert!(sound > 40, "{sound}");
+}
+
+/// A field as producers write it, or nearly.
+fn any_field() -> impl Strategy<Value = Vec<u8>> {
+    let key =
+        prop_oneof![Just("a".to_owned()), Just(String::new()), any::<u128>().prop_map(|n| n.to_string())];
+    let text = (1..=2_u8, key).prop_map(|(number, key)| (number, key.into_bytes()));
+    let record =
+        (prop::option::of(0..4_u64), prop::option::of(0..3_u64), prop::collection::vec(any::<u8>(), 0..4))
+            .prop_map(|(key, hash_key, data)| {
+                let record = UserRecord {
+                    partition_key_index: key,
+                    explicit_hash_key_index: hash_key,
+                    data: vec![data.into()],
+                };
+                (3, record.encode_to_vec())
+            });
+    let unknown = prop::collection::vec(any::<u8>(), 0..4).prop_map(|bytes| (4, bytes));
+    prop_oneof![3 => text, 4 => record, 1 => unknown]
+        .prop_map(|(number, bytes)| [&[number << 3 | 2, bytes.len() as u8], &bytes[..]].concat())
+}
+
 proptest! {
+    #[test]
+    fn whatever_is_changed_the_walk_and_prost_read_the_same(
+        fields in prop::collection::vec(any_field(), 0..12),
+        changes in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 0..4),
+    ) {
+        let mut message = [b"\x0a\x01a\x0a\x01b\x12\x017".to_vec(), fields.concat()].concat();
+        for (at, byte, how) in changes {
+            let at = at.index(message.len());
+            match how {
+                0 => message[at] = byte,
+                1 => message[at] ^= 1 << (byte % 8),
+                _ => message.insert(at, byte),
+            }
+        }
+        prop_assert_eq!(by_walk(&message), by_prost(&message));
+    }
+
     #[test]
     fn any_bytes_are_kept_or_split_but_never_panic(
         message in prop::collection::vec(any::<u8>(), 0..200),
-        change in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        change in prop::option::of((any::<Index>(), any::<u8>())),
     ) {
         assert_ordinary([&MAGIC[..], &message].concat(), "without its sum");
         let mut sound = two_keys(vec![user(0, None, "x"), user(1, Some(1), "yy")]).encode_to_vec();

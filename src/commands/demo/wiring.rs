@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::place::Place;
 use crate::aws::blocking::Blocking;
 use crate::aws::clients::{AwsSettings, Clients};
+use crate::aws::proxies::Proxies;
 use crate::commands::wiring::{aws_settings, options, services};
 use crate::config::Config;
 use crate::error::Failure;
@@ -46,7 +47,9 @@ impl Keeper {
     /// Starts it on a thread of its own.
     pub(super) fn start(config: &Config, given: Given<'_>) -> Result<Self, Failure> {
         let credentials = Some(given.credentials);
-        let settings = AwsSettings { credentials, ..aws_settings(config) };
+        // Its AWS is within this program.
+        let proxies = Some(Proxies::default());
+        let settings = AwsSettings { credentials, proxies, ..aws_settings(config) };
         let clients =
             Clients::load(given.runtime, &settings).map_err(|error| Failure::failed(error.to_string()))?;
         let blocking = Blocking::new(given.runtime.clone());

@@ -163,7 +163,7 @@ impl Arguments {
             ClientsError::NoRegion => Failure::failed(
                 "no AWS region was found: give --region, set AWS_REGION, or set region in the profile",
             ),
-            ClientsError::Deadline => Failure::failed(error.to_string()),
+            ClientsError::Deadline | ClientsError::Proxy(_) => Failure::failed(error.to_string()),
         })
     }
 

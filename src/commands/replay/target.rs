@@ -87,6 +87,6 @@ fn clients(args: &ReplayArgs, config: &Config, runtime: &Handle) -> Result<Clien
         ClientsError::NoRegion => Failure::failed(
             "no AWS region was found: give --to-region, or set aws.region in the configuration file",
         ),
-        ClientsError::Deadline => Failure::failed(error.to_string()),
+        ClientsError::Deadline | ClientsError::Proxy(_) => Failure::failed(error.to_string()),
     })
 }
