@@ -25,7 +25,11 @@ const PARTITION_KEY: u32 = 1;
 const EXPLICIT_HASH_KEY: u32 = 2;
 const RECORD: u32 = 3;
 
-/// The largest hash key.
+/// The most characters of a partition key that Kinesis takes. User records are lines with their keys in the archive: of a
+/// mebibyte with one long key and ninety thousand records, that would be gigabytes. Who names such keys is no KPL.
+const LONGEST_KEY: usize = 256;
+
+/// The largest hash key; none is longer.
 const LARGEST: &str = "340282366920938463463374607431768211455";
 
 /// An aggregate that was found sound in every part. The keys lie anywhere in it; where each does takes four bytes, of
@@ -93,11 +97,18 @@ impl<'a> Aggregate<'a> {
             let at = u32::try_from(message.len() - fields.rest.len()).map_err(|_| Malformed)?;
             match fields.field()? {
                 Some((PARTITION_KEY, value)) => {
-                    text(value)?;
+                    let key = text(value)?;
+                    if key.len() > LONGEST_KEY && key.chars().count() > LONGEST_KEY {
+                        return Err(Malformed);
+                    }
                     tables.partition_keys.push(at);
                 }
                 Some((EXPLICIT_HASH_KEY, value)) => {
-                    all_numbers &= is_number(text(value)?);
+                    let decimal = text(value)?;
+                    if decimal.len() > LARGEST.len() {
+                        return Err(Malformed);
+                    }
+                    all_numbers &= is_number(decimal);
                     tables.explicit_hash_keys.push(at);
                 }
                 Some((RECORD, value)) => {

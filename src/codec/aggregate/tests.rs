@@ -38,6 +38,12 @@ type Read = (String, Option<String>, u128, Vec<u8>);
 /// What a message holds by prost, if it is a sound one.
 fn by_prost(message: &[u8]) -> Option<Vec<Read>> {
     let decoded = AggregatedRecord::decode(message).ok().filter(|decoded| !decoded.records.is_empty())?;
+    // What is longer than any that Kinesis takes is not prost's to say.
+    let too_long = decoded.partition_key_table.iter().any(|key| key.chars().count() > LONGEST_KEY)
+        || decoded.explicit_hash_key_table.iter().any(|key| key.len() > LARGEST.len());
+    if too_long {
+        return None;
+    }
     let entry = |table: &[String], index: u64| table.get(usize::try_from(index).ok()?).cloned();
     let read = |user: &UserRecord| {
         let key = entry(&decoded.partition_key_table, user.partition_key_index?)?;
@@ -237,6 +243,30 @@ fn no_user_record_takes_memory_and_a_key_takes_a_few_bytes() {
         let Aggregate { message: _, partition_keys, explicit_hash_keys } = aggregate;
         let held = size_of::<u32>() * (partition_keys.capacity() + explicit_hash_keys.capacity());
         assert!(held <= bound, "{held} bytes for an aggregate of {}", message.len());
+    }
+}
+
+#[test]
+fn keys_that_kinesis_would_not_take_make_no_aggregate() {
+    let with_keys = |key: &str, hash_key: Option<&str>| AggregatedRecord {
+        partition_key_table: vec![key.to_owned()],
+        explicit_hash_key_table: hash_key.map(str::to_owned).into_iter().collect(),
+        records: vec![user(0, hash_key.map(|_| 0), "x"), user(0, None, "y")],
+    };
+    for (key, hash_key, sound) in [
+        ("k".repeat(256), None, true),
+        ("é".repeat(256), None, true),
+        ("k".repeat(257), None, false),
+        ("k".into(), Some(LARGEST.to_owned()), true),
+        ("k".into(), Some(format!("0{LARGEST}")), false),
+    ] {
+        let message = with_keys(&key, hash_key.as_deref()).encode_to_vec();
+        assert_eq!(by_walk(&message), by_prost(&message));
+        if sound {
+            assert_eq!(expand_in(&raw(seal(&message)), HashKeyRange::WHOLE).len(), 2);
+        } else {
+            assert_ordinary(seal(&message), "its key is too long");
+        }
     }
 }
 
