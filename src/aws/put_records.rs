@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
+use aws_sdk_kinesis::types::RecordDistributionStrategy;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::time::timeout;
 
@@ -20,7 +21,9 @@ use super::errors::{Cause, Refusal};
 use super::kinesis::{StreamName, limits, listed, once};
 use crate::model::shard::{Shard, ShardId};
 use crate::ports::StreamErrorKind;
-use crate::ports::put::{Answering, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts};
+use crate::ports::put::{
+    Answering, Distribution, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts,
+};
 
 /// 10 MiB over a slow line; three times that is a hung connection.
 const PUT_DEADLINE: Duration = Duration::from_secs(30);
@@ -95,9 +98,16 @@ impl KinesisSink {
         let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
         let sending = request.customize().config_override(limits(DESCRIBE_DEADLINE)).send();
         let output = cut(DESCRIBE_DEADLINE, sending).await.map_err(|refusal| error(CALL, &refusal))?;
-        let most = output.stream_description_summary.and_then(|summary| summary.max_record_size_in_kib);
+        let summary = output.stream_description_summary;
+        let most = summary.as_ref().and_then(|summary| summary.max_record_size_in_kib);
         let most = most.and_then(|kib| usize::try_from(kib).ok()).filter(|kib| *kib > 0);
-        Ok(StreamFacts { max_record_bytes: most.map_or(USUAL_RECORD, |kib| kib << 10) })
+        // Only on-demand streams say it.
+        let distribution = match summary.and_then(|summary| summary.record_distribution_strategy) {
+            Some(RecordDistributionStrategy::Auto) => Distribution::Auto,
+            Some(_) | None => Distribution::ByKey,
+        };
+        let max_record_bytes = most.map_or(USUAL_RECORD, |kib| kib << 10);
+        Ok(StreamFacts { max_record_bytes, distribution })
     }
 
     async fn list(&self) -> Result<Vec<Shard>, PutError> {

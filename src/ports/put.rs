@@ -53,11 +53,22 @@ pub enum PutOutcome {
     },
 }
 
+/// Who decides which shard a record comes to: the stream's RecordDistributionStrategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// The producer, by the record's key.
+    ByKey,
+    /// The service. It ignores all keys, and readers get none; it can be switched on at any time.
+    Auto,
+}
+
 /// What the stream's description says that matters to whoever puts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamFacts {
     /// The largest record that it takes, payload and key, in bytes.
     pub max_record_bytes: usize,
+    /// Who decides which shard a record comes to.
+    pub distribution: Distribution,
 }
 
 /// A stream that takes records.

@@ -12,13 +12,13 @@ use super::entry::{Entry, Undelivered, Why, check};
 use super::lane::{Lane, Look};
 use super::options::{MOST_BYTES, MOST_RECORDS, Options};
 use super::order::Order;
-use super::packing::fill;
+use super::packing::{Limits, fill};
 use super::refresh::Refresh;
 use super::reply::Unsure;
 use super::report::Totals;
 use super::request::Request;
 use super::shard_map::ShardMap;
-use crate::ports::put::Record;
+use crate::ports::put::{Distribution, Record, StreamFacts};
 use crate::retry::Backoff;
 
 /// What is to be done next.
@@ -47,6 +47,7 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) random: Rng,
     most_bytes: usize,
+    pub(super) distribution: Distribution,
     pub(super) map: ShardMap,
     pub(super) lanes: Vec<Lane>,
     /// Records that failed, by when they are tried again.
@@ -82,11 +83,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(options: Options, most_bytes: usize, map: ShardMap, now: Duration) -> Self {
+    pub(super) fn new(options: Options, facts: StreamFacts, map: ShardMap, now: Duration) -> Self {
         let lanes = map.open().map(|shard| Lane::new(shard.clone(), options.shard_limits, now)).collect();
         Self {
             random: Rng::with_seed(options.seed),
-            most_bytes,
+            most_bytes: facts.max_record_bytes,
+            distribution: facts.distribution,
             map,
             lanes,
             later: BTreeMap::new(),
@@ -149,6 +151,12 @@ impl Core {
         self.options.ordered && !self.options.aggregate
     }
 
+    /// Whether answers must come first: those to what was under way by the old shards, or the listing that
+    /// tells whether an aggregate came to the right shard, since it goes again before what is behind it.
+    const fn holds_back(&self) -> bool {
+        self.barrier || (self.options.ordered && self.options.aggregate && !self.unsure.is_empty())
+    }
+
     /// Puts a record into its shard's lane.
     pub(super) fn queue(&mut self, entry: Entry) {
         let place = self.map.place(entry.hash_key);
@@ -174,7 +182,7 @@ impl Core {
             return Step::Refresh;
         }
         let (full, wake) = self.survey(now);
-        let may_send = self.in_flight < self.options.in_flight && !self.barrier && self.pause <= now;
+        let may_send = self.in_flight < self.options.in_flight && !self.holds_back() && self.pause <= now;
         if !may_send {
             // An answer or the pause's end comes first: what is admitted until then need wake nobody.
             (self.wake_after, self.wake_bytes) = (usize::MAX, usize::MAX);
@@ -188,7 +196,7 @@ impl Core {
         }
         let retry = self.later.keys().next().map(|(at, _)| *at);
         // With all requests under way, or at the barrier, an answer comes first.
-        let wake = if self.in_flight >= self.options.in_flight || self.barrier { None } else { wake };
+        let wake = if self.in_flight >= self.options.in_flight || self.holds_back() { None } else { wake };
         let wake = wake.map(|at| at.max(self.pause));
         let pause = (self.pause > now).then_some(self.pause);
         Step::Wait([wake, pause, retry, Some(self.refresh.at())].into_iter().flatten().min())
@@ -216,12 +224,14 @@ impl Core {
     fn pack(&mut self, now: Duration) -> Request {
         let mut request = Request::new(now);
         let lanes = self.lanes.len();
+        let aggregates = self.options.aggregate && self.distribution == Distribution::ByKey;
+        let limits = Limits { aggregates, most_bytes: self.most_bytes };
         for step in 0..lanes {
             let place = (self.turn + step) % lanes;
             let range = self.map.range(place);
             let Some(lane) = self.lanes.get_mut(place) else { continue };
             let Some(look) = lane.look(&self.options, true, now) else { continue };
-            if look.ready <= now && !fill(&mut request, lane, range, &self.options, self.most_bytes) {
+            if look.ready <= now && !fill(&mut request, lane, range, &self.options, limits) {
                 break;
             }
         }

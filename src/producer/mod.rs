@@ -31,7 +31,7 @@ use tokio::time::timeout;
 pub use self::entry::{Stored, Undelivered, Why};
 pub use self::options::{MOST_BYTES, MOST_RECORDS, Options, ShardLimits};
 pub use self::report::{Nobody, Sent, Totals, Watch};
-pub use crate::ports::put::{PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts};
+pub use crate::ports::put::{Distribution, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts};
 
 use self::core::{Core, NotTaken};
 use self::driver::{Shared, drive};
@@ -69,7 +69,7 @@ impl Producer {
             fault: PutFault::Later,
             message: "the stream has no open shard".to_owned(),
         })?;
-        let core = Core::new(options, facts.max_record_bytes, map, clock.monotonic());
+        let core = Core::new(options, facts, map, clock.monotonic());
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             sink,
@@ -175,6 +175,12 @@ impl Producer {
     pub fn totals(&self) -> Totals {
         self.shared.core().totals
     }
+    /// Who decides which shard a record comes to, as the stream's description said at the start, or as an
+    /// aggregate that came to a shard not asked for has shown since.
+    pub fn distribution(&self) -> Distribution {
+        self.shared.core().distribution
+    }
+
 
     /// Flushes, and ends; nothing is taken afterwards.
     pub async fn close(&self) -> Vec<Undelivered> {

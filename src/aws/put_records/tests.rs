@@ -125,7 +125,8 @@ fn a_connection_that_was_never_made_stored_nothing() {
 }
 
 #[test]
-fn the_streams_own_record_limit_counts() {
+fn the_streams_own_record_limit_counts_and_who_distributes_its_records_is_known() {
+    use Distribution::{Auto, ByKey};
     let summary = |more: &str| {
         format!(
             r#"{{"StreamDescriptionSummary":{{"StreamName":"s","StreamARN":"{ARN}","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1700000000.5,"EnhancedMonitoring":[],"OpenShardCount":1{more}}}}}"#
@@ -140,8 +141,12 @@ fn the_streams_own_record_limit_counts() {
         Answer(400, &[], missing),
     ]);
     let sink = Arc::new(KinesisSink::new(&server.clients, StreamName::Name("s".into())));
-    assert_eq!(run(sink.facts()).unwrap().max_record_bytes, 1 << 20);
-    assert_eq!(run(sink.facts()).unwrap().max_record_bytes, 10 << 20);
+    let facts = [(1 << 20, ByKey), (10 << 20, ByKey), (1 << 20, ByKey), (1 << 20, Auto)];
+    for (max_record_bytes, distribution) in facts {
+        assert_eq!(run(sink.facts()).unwrap(), StreamFacts { max_record_bytes, distribution });
+    }
     assert_eq!(run(sink.is_active()).unwrap(), Some(true));
     assert_eq!(run(sink.is_active()).unwrap(), None);
 }
+        Answer(200, &[], summary(r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#)),
+        Answer(200, &[], summary(r#","RecordDistributionStrategy":"AUTO""#)),
