@@ -1,4 +1,5 @@
-//! The stream that a replay puts into: found, and told from the one that the archive is of.
+//! The stream that a replay puts into: found, told from the one that the archive is of, and asked whether it keeps
+//! keys.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::commands::wiring::aws_settings;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::model::shard::{StreamIdentity, StreamStatus};
-use crate::ports::put::RecordSink;
+use crate::ports::put::{Distribution, RecordSink};
 use crate::ports::{Clock, Stream};
 use crate::stop::Stop;
 
@@ -24,6 +25,7 @@ pub(super) struct Target {
     pub(super) open_shards: usize,
     pub(super) most_record_bytes: usize,
 }
+    distribution: Distribution,
 
 impl Target {
     /// Asks for the stream; it must be there and take records.
@@ -59,16 +61,33 @@ impl Target {
         })
     }
 
+            distribution: facts.distribution,
     /// What comes out of a stream must not go into it again unless that is meant: a keeper that runs would
-    /// archive everything twice, and consumers would see it twice.
-    pub(super) fn must_not_be(&self, source: &str, force: bool) -> Result<(), Failure> {
-        if self.identity.arn != source || force {
+    /// archive everything twice, and consumers would see it twice. Nor may it lose keys and order unless that
+    /// is meant. Forced, it is told what is lost.
+    pub(super) fn must_suit(&self, source: &str, force: bool) -> Result<(), Failure> {
+        let keyless = (self.distribution == Distribution::Auto).then(|| {
+            format!(
+                "{} distributes records by itself (record distribution AUTO): it drops partition keys and explicit \
+                 hash keys, and the records of a key have no order there",
+                self.identity.name
+            )
+        });
+        let itself = (self.identity.arn == source).then(|| {
+            format!(
+                "{source} is the stream that the archive is of: its consumers would get every record again"
+            )
+        });
+        if force {
+            keyless.iter().for_each(|told| super::eprint(told));
             return Ok(());
         }
-        Err(Failure::usage(format!(
-            "{source} is the stream that the archive is of: its consumers would get every record again\n\
-             name another stream, or say --force"
-        )))
+        // Both, so that nobody forces one and gets the other.
+        let reasons: Vec<String> = [itself, keyless].into_iter().flatten().collect();
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!("{}\nname another stream, or say --force", reasons.join("\n"))))
     }
 }
 
