@@ -144,7 +144,7 @@ impl KinesisSink {
         // The endpoint is found by the name, so the input bears it; the records are in the body alone.
         let request = request.set_records(Some(Vec::new()));
         let sending = request.customize().config_override(once(PUT_DEADLINE)).interceptor(body).send();
-        let output = cut(PUT_DEADLINE, sending).await.map_err(|refusal| error(CALL, &refusal))?;
+        let output = cut(PUT_DEADLINE, sending).await.map_err(|refusal| unput(CALL, &refusal))?;
         outcomes(output).map_err(|message| PutError { call: CALL, fault: PutFault::Unknown, message })
     }
 }
@@ -180,6 +180,16 @@ where
 
 fn error(call: &'static str, refusal: &Refusal) -> PutError {
     PutError { call, fault: fault(refusal), message: refusal.advice(&format!("kinesis:{call}")) }
+}
+
+/// A PutRecords that failed. There were credentials when the stream was described: now a refresh of them failed, as
+/// when STS throttles, and the next may not.
+fn unput(call: &'static str, refusal: &Refusal) -> PutError {
+    let error = error(call, refusal);
+    match refusal.cause {
+        Cause::NoCredentials => PutError { fault: PutFault::Later, ..error },
+        Cause::Answered(_) | Cause::NoAnswer | Cause::NeverSent | Cause::Stopped | Cause::Unsendable => error,
+    }
 }
 
 /// What a refused request may have done.

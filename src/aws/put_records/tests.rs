@@ -1,5 +1,10 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use bytes::Bytes;
@@ -87,6 +92,7 @@ fn a_failed_request_tells_what_it_may_have_done() {
         (400, "ProvisionedThroughputExceededException", PutFault::Later),
         (400, "KMSThrottlingException", PutFault::Later),
         (400, "LimitExceededException", PutFault::Later),
+        (400, "ResourceInUseException", PutFault::Later),
         (400, "InvalidArgumentException", PutFault::Invalid),
         (400, "ValidationException", PutFault::Invalid),
         (413, "RequestEntityTooLarge", PutFault::Invalid),
@@ -114,6 +120,46 @@ fn a_failed_request_tells_what_it_may_have_done() {
     assert_eq!(gone.fault, PutFault::Unknown, "{gone}");
 }
 
+/// Credentials that are there, or cannot be had at present.
+#[derive(Clone, Debug)]
+struct Refreshing(Arc<AtomicBool>);
+
+impl ProvideCredentials for Refreshing {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let throttled = CredentialsError::provider_error("STS said: Throttling");
+        let there = self.0.load(Ordering::SeqCst);
+        future::ProvideCredentials::ready(
+            // Expired as soon as they were used, so that they are asked for with each call.
+            there
+                .then(|| Credentials::new("a", "b", None, Some(SystemTime::UNIX_EPOCH), "test"))
+                .ok_or(throttled),
+        )
+    }
+}
+
+#[test]
+fn credentials_that_cant_be_refreshed_put_off_a_request_and_keep_a_start_from_beginning() {
+    let server = Scripted::new(vec![Answer(200, &[], NONE), Answer(200, &[], NONE)]);
+    let credentials = Refreshing(Arc::new(AtomicBool::new(true)));
+    let config = server.clients.kinesis(None).config().to_builder();
+    let config = config.credentials_provider(SharedCredentialsProvider::new(credentials.clone()));
+    let client = Client::from_conf(config.build());
+    let sink = KinesisSink { client, name: StreamName::Name("s".into()) };
+    let sample = &samples()[0];
+    run(sink.put(&[sample])).unwrap();
+    credentials.0.store(false, Ordering::SeqCst);
+    let later = run(sink.put(&[sample])).unwrap_err();
+    assert_eq!(later.fault, PutFault::Later, "{later}");
+    assert!(later.message.contains("no usable credentials"), "{later}");
+    assert_eq!(run(sink.facts()).unwrap_err().fault, PutFault::Fatal);
+    credentials.0.store(true, Ordering::SeqCst);
+    run(sink.put(&[sample])).unwrap();
+    assert_eq!(server.asked().len(), 2, "without credentials nothing was sent");
+}
+
 #[test]
 fn a_connection_that_was_never_made_stored_nothing() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -137,6 +183,8 @@ fn the_streams_own_record_limit_counts_and_who_distributes_its_records_is_known(
     let server = Scripted::new(vec![
         Answer(200, &[], summary("")),
         Answer(200, &[], summary(r#","MaxRecordSizeInKiB":10240"#)),
+        Answer(200, &[], summary(r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#)),
+        Answer(200, &[], summary(r#","RecordDistributionStrategy":"AUTO""#)),
         Answer(200, &[], summary("")),
         Answer(400, &[], missing),
     ]);
@@ -148,5 +196,3 @@ fn the_streams_own_record_limit_counts_and_who_distributes_its_records_is_known(
     assert_eq!(run(sink.is_active()).unwrap(), Some(true));
     assert_eq!(run(sink.is_active()).unwrap(), None);
 }
-        Answer(200, &[], summary(r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#)),
-        Answer(200, &[], summary(r#","RecordDistributionStrategy":"AUTO""#)),
