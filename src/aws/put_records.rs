@@ -200,8 +200,8 @@ fn fault(refusal: &Refusal) -> PutFault {
         }
         (StreamErrorKind::AccessDenied | StreamErrorKind::NotFound | StreamErrorKind::Kms(_), _)
         | (_, Cause::Unsendable | Cause::NoCredentials) => PutFault::Fatal,
-        // Still being made, or busy with a reshard.
-        (_, Cause::Answered(400)) if refusal.code == "ResourceInUseException" => PutFault::Later,
+        // Still being made, or busy with a reshard; or a listing that took too long from page to page.
+        (_, Cause::Answered(400)) if refusal.lets_list_anew() => PutFault::Later,
         (_, Cause::Answered(400..=499)) => PutFault::Invalid,
         (_, Cause::Answered(_) | Cause::NoAnswer | Cause::Stopped) => PutFault::Unknown,
     }

@@ -195,6 +195,22 @@ fn a_stream_that_cant_be_reached_or_takes_nothing_is_said_at_once() {
 }
 
 #[test]
+fn a_stream_that_is_busy_at_the_start_is_waited_for() {
+    let (kinesis, stream) = (servers::kinesis().endpoint(), aws::stream("busy", 1));
+    let proxy = Proxy::new(kinesis);
+    let busy = |operation: &'static str, code| {
+        proxy.first(3, move |request: &Request| request.operation == operation, kinesis_error(code))
+    };
+    let (describing, listing) = (
+        busy("DescribeStreamSummary", "LimitExceededException"),
+        busy("ListShards", "ResourceInUseException"),
+    );
+    let done = Put::new(proxy.endpoint(), &stream).input("a\n").run();
+    assert_eq!((done.code, describing.used(), listing.used()), (Some(0), 3, 3), "{done:?}");
+    assert_eq!(aws::records(kinesis, &stream).len(), 1);
+}
+
+#[test]
 fn what_a_stream_that_distributes_records_by_itself_cant_do_is_refused_or_told() {
     let sink = Sink { auto: true, ..Sink::default() };
     let proxy = sink.serve(2, 1024);

@@ -120,6 +120,26 @@ fn a_failed_request_tells_what_it_may_have_done() {
     assert_eq!(gone.fault, PutFault::Unknown, "{gone}");
 }
 
+#[test]
+fn a_listing_whose_token_has_expired_begins_anew_with_the_next_try() {
+    let shard = |n: u32| {
+        format!(
+            r#"{{"ShardId":"shardId-00000000000{n}","HashKeyRange":{{"StartingHashKey":"0","EndingHashKey":"9"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}"#
+        )
+    };
+    let page = |n, more: &str| format!(r#"{{"Shards":[{}]{more}}}"#, shard(n)).leak() as &'static str;
+    let first = page(0, r#","NextToken":"t""#);
+    let expired = r#"{"__type":"ExpiredNextTokenException","message":"too late"}"#;
+    let answers = [(200, first), (400, expired), (200, first), (200, page(1, ""))]
+        .map(|(status, body)| Answer(status, &[], body));
+    let server = Scripted::new(answers.into());
+    let sink = KinesisSink::new(&server.clients, StreamName::Name("s".into()));
+    let error = run(sink.shards()).unwrap_err();
+    assert_eq!(error.fault, PutFault::Later, "{error}");
+    assert_eq!(run(sink.shards()).unwrap().len(), 2);
+    assert!(server.asked()[2].body.contains("StreamName") && server.asked()[3].body.contains("NextToken"));
+}
+
 /// Credentials that are there, or cannot be had at present.
 #[derive(Clone, Debug)]
 struct Refreshing(Arc<AtomicBool>);

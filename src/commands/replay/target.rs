@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::model::shard::{StreamIdentity, StreamStatus};
 use crate::ports::put::{Distribution, RecordSink};
 use crate::ports::{Clock, Stream};
+use crate::producer::{Options, ask};
 use crate::stop::Stop;
 
 /// The stream, as it is now.
@@ -24,8 +25,8 @@ pub(super) struct Target {
     pub(super) sink: KinesisSink,
     pub(super) open_shards: usize,
     pub(super) most_record_bytes: usize,
-}
     distribution: Distribution,
+}
 
 impl Target {
     /// Asks for the stream; it must be there and take records.
@@ -51,17 +52,19 @@ impl Target {
             return Err(unreachable(&"it is not active"));
         }
         let sink = KinesisSink::new(&clients, name);
-        let facts = runtime.block_on(sink.facts()).map_err(|error| unreachable(&error))?;
-        let shards = runtime.block_on(sink.shards()).map_err(|error| unreachable(&error))?;
+        let options = Options::default();
+        let facts = runtime.block_on(ask(&options, || sink.facts())).map_err(|error| unreachable(&error))?;
+        let shards =
+            runtime.block_on(ask(&options, || sink.shards())).map_err(|error| unreachable(&error))?;
         Ok(Self {
             identity: found.identity,
             sink,
             open_shards: shards.iter().filter(|shard| !shard.closed).count(),
             most_record_bytes: facts.max_record_bytes,
+            distribution: facts.distribution,
         })
     }
 
-            distribution: facts.distribution,
     /// What comes out of a stream must not go into it again unless that is meant: a keeper that runs would
     /// archive everything twice, and consumers would see it twice. Nor may it lose keys and order unless that
     /// is meant. Forced, it is told what is lost.
