@@ -22,11 +22,9 @@ use super::kinesis::{StreamName, limits, listed, once};
 use crate::model::shard::{Shard, ShardId};
 use crate::ports::StreamErrorKind;
 use crate::ports::put::{
-    Answering, Distribution, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts,
+    Answering, DEADLINE, Distribution, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts,
 };
 
-/// 10 MiB over a slow line; three times that is a hung connection.
-const PUT_DEADLINE: Duration = Duration::from_secs(30);
 /// A page of a thousand shards, or a description, with the SDK's three tries.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(15);
 /// What our own time limit has on top of the SDK's, which tells why.
@@ -143,8 +141,8 @@ impl KinesisSink {
         let request = self.client.put_records().set_stream_name(name).set_stream_arn(arn);
         // The endpoint is found by the name, so the input bears it; the records are in the body alone.
         let request = request.set_records(Some(Vec::new()));
-        let sending = request.customize().config_override(once(PUT_DEADLINE)).interceptor(body).send();
-        let output = cut(PUT_DEADLINE, sending).await.map_err(|refusal| unput(CALL, &refusal))?;
+        let sending = request.customize().config_override(once(DEADLINE)).interceptor(body).send();
+        let output = cut(DEADLINE, sending).await.map_err(|refusal| unput(CALL, &refusal))?;
         outcomes(output).map_err(|message| PutError { call: CALL, fault: PutFault::Unknown, message })
     }
 }

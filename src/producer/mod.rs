@@ -13,6 +13,7 @@ mod core;
 mod driver;
 mod entry;
 mod lane;
+mod line;
 mod options;
 mod order;
 mod packing;

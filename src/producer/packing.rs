@@ -2,7 +2,7 @@
 
 use super::entry::Entry;
 use super::lane::Lane;
-use super::options::{MOST_BYTES, Options};
+use super::options::Options;
 use super::request::{Flight, Request};
 use crate::codec::aggregate::encode::{Aggregate, OUTER_KEY};
 use crate::model::shard::HashKeyRange;
@@ -34,7 +34,7 @@ pub(super) fn fill(
     while let Some(front) = lane.front() {
         // No larger than what is saved up for the shard: a larger one would hold the shard up for long.
         let most = limits.most_bytes.min(LARGEST_AGGREGATE).min(lane.pace.at_once().1);
-        let most = most.min(MOST_BYTES.saturating_sub(request.bytes));
+        let most = most.min(request.room());
         let flight = if limits.aggregates && joins(front, &Aggregate::default(), range, most) {
             if !request.has_room(0, front.company) {
                 return false;

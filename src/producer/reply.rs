@@ -66,6 +66,8 @@ impl Core {
         now: Duration,
     ) -> Answered {
         self.in_flight -= 1;
+        let silent = answer.as_ref().is_err_and(|error| error.fault == PutFault::Unknown);
+        self.line.answered(&request, silent, now);
         let mut answered = Answered { jitter: self.random.f64(), ..Answered::default() };
         answered.sent.took = now.saturating_sub(request.sent);
         for flight in &request.flights {

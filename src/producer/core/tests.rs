@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::super::entry::tests::record;
-use super::super::options::ShardLimits;
+use super::super::options::{MOST_BYTES, ShardLimits};
 use super::super::reply::{Answered, Outcome};
 use super::super::shard_map::tests::shards;
 use super::*;
@@ -382,3 +382,4 @@ fn one_busy_shard_keeps_no_other_waiting() {
 }
 
 mod reshards;
+mod slow;
