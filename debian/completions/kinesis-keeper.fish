@@ -76,7 +76,7 @@ complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-profile -d 'A profile of the shared AWS configuration to put with' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l to-role-arn -d 'A role to take on to put with' -r
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l dry-run -d 'Read everything, put nothing, and tell how much it is and how long it would take'
-complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l force -d 'Also into the stream that the archive is of'
+complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l force -d 'Also into the stream that the archive is of, or into one that drops partition keys (record distribution AUTO)'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l all -d 'Also KPL aggregates of which a part lies outside its shard: their producer sent them again elsewhere'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -l json -d 'The summary as JSON on standard output'
 complete -c kinesis-keeper -n "__fish_kinesis_keeper_using_subcommand replay" -s h -l help -d 'Print help'

@@ -245,6 +245,14 @@ impl Refusal {
         }
     }
 
+    /// Whether a listing of shards may begin anew: the stream was busy, or the token of a page has expired.
+    pub(super) fn lets_list_anew(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "ResourceInUseException" | "LimitExceededException" | "ExpiredNextTokenException"
+        )
+    }
+
     /// What it means to a user of the bucket.
     pub(super) fn store_kind(&self) -> StoreErrorKind {
         match self.code.as_str() {

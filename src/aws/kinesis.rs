@@ -228,14 +228,9 @@ impl KinesisStream {
                 }
             };
             let sending = request.customize().config_override(limits(DESCRIBE_DEADLINE)).send();
-            let page =
-                self.call("ListShards", DESCRIBE_DEADLINE, stop, sending).map_err(|(refusal, error)| {
-                    let again = matches!(
-                        refusal.code.as_str(),
-                        "ResourceInUseException" | "LimitExceededException" | "ExpiredNextTokenException"
-                    );
-                    (again, error)
-                })?;
+            let page = self
+                .call("ListShards", DESCRIBE_DEADLINE, stop, sending)
+                .map_err(|(refusal, error)| (refusal.lets_list_anew(), error))?;
             for shard in page.shards.unwrap_or_default() {
                 shards.push(listed(shard).map_err(|message| (false, other("ListShards", message)))?);
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
+use aws_sdk_kinesis::types::RecordDistributionStrategy;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::time::timeout;
 
@@ -20,10 +21,10 @@ use super::errors::{Cause, Refusal};
 use super::kinesis::{StreamName, limits, listed, once};
 use crate::model::shard::{Shard, ShardId};
 use crate::ports::StreamErrorKind;
-use crate::ports::put::{Answering, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts};
+use crate::ports::put::{
+    Answering, DEADLINE, Distribution, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts,
+};
 
-/// 10 MiB over a slow line; three times that is a hung connection.
-const PUT_DEADLINE: Duration = Duration::from_secs(30);
 /// A page of a thousand shards, or a description, with the SDK's three tries.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(15);
 /// What our own time limit has on top of the SDK's, which tells why.
@@ -95,9 +96,16 @@ impl KinesisSink {
         let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
         let sending = request.customize().config_override(limits(DESCRIBE_DEADLINE)).send();
         let output = cut(DESCRIBE_DEADLINE, sending).await.map_err(|refusal| error(CALL, &refusal))?;
-        let most = output.stream_description_summary.and_then(|summary| summary.max_record_size_in_kib);
+        let summary = output.stream_description_summary;
+        let most = summary.as_ref().and_then(|summary| summary.max_record_size_in_kib);
         let most = most.and_then(|kib| usize::try_from(kib).ok()).filter(|kib| *kib > 0);
-        Ok(StreamFacts { max_record_bytes: most.map_or(USUAL_RECORD, |kib| kib << 10) })
+        // Only on-demand streams say it.
+        let distribution = match summary.and_then(|summary| summary.record_distribution_strategy) {
+            Some(RecordDistributionStrategy::Auto) => Distribution::Auto,
+            Some(_) | None => Distribution::ByKey,
+        };
+        let max_record_bytes = most.map_or(USUAL_RECORD, |kib| kib << 10);
+        Ok(StreamFacts { max_record_bytes, distribution })
     }
 
     async fn list(&self) -> Result<Vec<Shard>, PutError> {
@@ -133,8 +141,8 @@ impl KinesisSink {
         let request = self.client.put_records().set_stream_name(name).set_stream_arn(arn);
         // The endpoint is found by the name, so the input bears it; the records are in the body alone.
         let request = request.set_records(Some(Vec::new()));
-        let sending = request.customize().config_override(once(PUT_DEADLINE)).interceptor(body).send();
-        let output = cut(PUT_DEADLINE, sending).await.map_err(|refusal| error(CALL, &refusal))?;
+        let sending = request.customize().config_override(once(DEADLINE)).interceptor(body).send();
+        let output = cut(DEADLINE, sending).await.map_err(|refusal| unput(CALL, &refusal))?;
         outcomes(output).map_err(|message| PutError { call: CALL, fault: PutFault::Unknown, message })
     }
 }
@@ -172,6 +180,16 @@ fn error(call: &'static str, refusal: &Refusal) -> PutError {
     PutError { call, fault: fault(refusal), message: refusal.advice(&format!("kinesis:{call}")) }
 }
 
+/// A PutRecords that failed. There were credentials when the stream was described: now a refresh of them failed, as
+/// when STS throttles, and the next may not.
+fn unput(call: &'static str, refusal: &Refusal) -> PutError {
+    let error = error(call, refusal);
+    match refusal.cause {
+        Cause::NoCredentials => PutError { fault: PutFault::Later, ..error },
+        Cause::Answered(_) | Cause::NoAnswer | Cause::NeverSent | Cause::Stopped | Cause::Unsendable => error,
+    }
+}
+
 /// What a refused request may have done.
 fn fault(refusal: &Refusal) -> PutFault {
     match (refusal.stream_kind(), refusal.cause) {
@@ -180,8 +198,8 @@ fn fault(refusal: &Refusal) -> PutFault {
         }
         (StreamErrorKind::AccessDenied | StreamErrorKind::NotFound | StreamErrorKind::Kms(_), _)
         | (_, Cause::Unsendable | Cause::NoCredentials) => PutFault::Fatal,
-        // Still being made, or busy with a reshard.
-        (_, Cause::Answered(400)) if refusal.code == "ResourceInUseException" => PutFault::Later,
+        // Still being made, or busy with a reshard; or a listing that took too long from page to page.
+        (_, Cause::Answered(400)) if refusal.lets_list_anew() => PutFault::Later,
         (_, Cause::Answered(400..=499)) => PutFault::Invalid,
         (_, Cause::Answered(_) | Cause::NoAnswer | Cause::Stopped) => PutFault::Unknown,
     }

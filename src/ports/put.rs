@@ -5,11 +5,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::sequence::SequenceNumber;
 use crate::model::shard::{Shard, ShardId};
+
+/// How long an answer to a PutRecords is waited for: 10 MiB over a slow line; three times that is a hung connection, or
+/// a line on which less must be sent at once.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A call under way.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, PutError>> + Send + 'a>>;
@@ -53,11 +58,22 @@ pub enum PutOutcome {
     },
 }
 
+/// Who decides which shard a record comes to: the stream's RecordDistributionStrategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// The producer, by the record's key.
+    ByKey,
+    /// The service. It ignores all keys, and readers get none; it can be switched on at any time.
+    Auto,
+}
+
 /// What the stream's description says that matters to whoever puts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamFacts {
     /// The largest record that it takes, payload and key, in bytes.
     pub max_record_bytes: usize,
+    /// Who decides which shard a record comes to.
+    pub distribution: Distribution,
 }
 
 /// A stream that takes records.
@@ -68,7 +84,7 @@ pub trait RecordSink: Send + Sync {
     /// ListShards, all pages.
     fn shards(&self) -> Answering<'_, Vec<Shard>>;
 
-    /// PutRecords, tried once, within the adapter's own deadline: an outcome for each record, in their order.
+    /// PutRecords, tried once, within the [`DEADLINE`]: an outcome for each record, in their order.
     fn put<'a>(&'a self, records: &'a [&'a Record]) -> Answering<'a, Vec<PutOutcome>>;
 }
 

@@ -10,15 +10,16 @@ use fastrand::Rng;
 
 use super::entry::{Entry, Undelivered, Why, check};
 use super::lane::{Lane, Look};
-use super::options::{MOST_BYTES, MOST_RECORDS, Options};
+use super::line::Line;
+use super::options::{MOST_RECORDS, Options};
 use super::order::Order;
-use super::packing::fill;
+use super::packing::{Limits, fill};
 use super::refresh::Refresh;
 use super::reply::Unsure;
 use super::report::Totals;
 use super::request::Request;
 use super::shard_map::ShardMap;
-use crate::ports::put::Record;
+use crate::ports::put::{Distribution, Record, StreamFacts};
 use crate::retry::Backoff;
 
 /// What is to be done next.
@@ -47,6 +48,7 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) random: Rng,
     most_bytes: usize,
+    pub(super) distribution: Distribution,
     pub(super) map: ShardMap,
     pub(super) lanes: Vec<Lane>,
     /// Records that failed, by when they are tried again.
@@ -60,6 +62,7 @@ pub(super) struct Core {
     /// Aggregates under way keep the order of the old shards: nothing goes before they are answered.
     pub(super) barrier: bool,
     pub(super) in_flight: usize,
+    pub(super) line: Line,
     turn: usize,
     serial: u64,
     epoch: u64,
@@ -82,11 +85,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(options: Options, most_bytes: usize, map: ShardMap, now: Duration) -> Self {
+    pub(super) fn new(options: Options, facts: StreamFacts, map: ShardMap, now: Duration) -> Self {
         let lanes = map.open().map(|shard| Lane::new(shard.clone(), options.shard_limits, now)).collect();
         Self {
             random: Rng::with_seed(options.seed),
-            most_bytes,
+            most_bytes: facts.max_record_bytes,
+            distribution: facts.distribution,
             map,
             lanes,
             later: BTreeMap::new(),
@@ -97,6 +101,7 @@ impl Core {
             backoff: Backoff::new(options.pace),
             barrier: false,
             in_flight: 0,
+            line: Line::new(options.in_flight),
             turn: 0,
             serial: 0,
             epoch: 0,
@@ -149,6 +154,12 @@ impl Core {
         self.options.ordered && !self.options.aggregate
     }
 
+    /// Whether answers must come first: those to what was under way by the old shards, or the listing that
+    /// tells whether an aggregate came to the right shard, since it goes again before what is behind it.
+    const fn holds_back(&self) -> bool {
+        self.barrier || (self.options.ordered && self.options.aggregate && !self.unsure.is_empty())
+    }
+
     /// Puts a record into its shard's lane.
     pub(super) fn queue(&mut self, entry: Entry) {
         let place = self.map.place(entry.hash_key);
@@ -173,29 +184,33 @@ impl Core {
             self.refresh.begun();
             return Step::Refresh;
         }
-        let (full, wake) = self.survey(now);
-        let may_send = self.in_flight < self.options.in_flight && !self.barrier && self.pause <= now;
+        let (full, wake, bytes) = self.survey(now);
+        let is_held =
+            self.in_flight >= self.options.in_flight || self.holds_back() || !self.line.takes(bytes);
+        let may_send = !is_held && self.pause <= now;
         if !may_send {
             // An answer or the pause's end comes first: what is admitted until then need wake nobody.
             (self.wake_after, self.wake_bytes) = (usize::MAX, usize::MAX);
         }
         if may_send && (full || wake.is_some_and(|at| at <= now)) {
-            let request = self.pack(now);
+            let mut request = self.pack(now);
             if !request.flights.is_empty() {
                 self.in_flight += 1;
+                self.line.sent(&mut request);
                 return Step::Send(request);
             }
         }
         let retry = self.later.keys().next().map(|(at, _)| *at);
-        // With all requests under way, or at the barrier, an answer comes first.
-        let wake = if self.in_flight >= self.options.in_flight || self.barrier { None } else { wake };
+        // With all requests under way, at the barrier, or with a full line an answer comes first.
+        let wake = if is_held { None } else { wake };
         let wake = wake.map(|at| at.max(self.pause));
         let pause = (self.pause > now).then_some(self.pause);
         Step::Wait([wake, pause, retry, Some(self.refresh.at())].into_iter().flatten().min())
     }
 
-    /// Whether a full request could be sent, and when one should be in any case.
-    fn survey(&mut self, now: Duration) -> (bool, Option<Duration>) {
+    /// Whether a full request could be sent, when one should be in any case, and what is ready in bytes.
+    fn survey(&mut self, now: Duration) -> (bool, Option<Duration>, usize) {
+        let most = self.line.portion();
         let flushing = self.flushing > 0 || self.crowded;
         let (mut records, mut bytes, mut wake) = (0_usize, 0_usize, None);
         for lane in &mut self.lanes {
@@ -208,20 +223,22 @@ impl Core {
             }
         }
         self.wake_after = if wake.is_none() { 1 } else { MOST_RECORDS.saturating_sub(records).max(1) };
-        self.wake_bytes = MOST_BYTES.saturating_sub(bytes).max(1);
-        (records >= MOST_RECORDS || bytes >= MOST_BYTES, wake)
+        self.wake_bytes = most.saturating_sub(bytes).max(1);
+        (records >= MOST_RECORDS || bytes >= most, wake, bytes)
     }
 
     /// Makes a request of what the lanes may send, each lane's turn to be the first coming round.
     fn pack(&mut self, now: Duration) -> Request {
-        let mut request = Request::new(now);
+        let mut request = Request::new(now, self.line.portion());
         let lanes = self.lanes.len();
+        let aggregates = self.options.aggregate && self.distribution == Distribution::ByKey;
+        let limits = Limits { aggregates, most_bytes: self.most_bytes };
         for step in 0..lanes {
             let place = (self.turn + step) % lanes;
             let range = self.map.range(place);
             let Some(lane) = self.lanes.get_mut(place) else { continue };
             let Some(look) = lane.look(&self.options, true, now) else { continue };
-            if look.ready <= now && !fill(&mut request, lane, range, &self.options, self.most_bytes) {
+            if look.ready <= now && !fill(&mut request, lane, range, &self.options, limits) {
                 break;
             }
         }

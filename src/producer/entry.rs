@@ -29,8 +29,10 @@ pub(super) struct Entry {
     /// The most records that a request with it may hold: after the service called a request invalid, the
     /// record that is to blame is found by halving.
     pub(super) company: usize,
-    /// A try of it ended without an answer.
+    /// A try of it ended without an answer, or in an aggregate that came to a wrong shard.
     pub(super) unknown: bool,
+    /// How often an aggregate with it came to a shard where not all of its records belong.
+    pub(super) astray: u32,
     /// Which flush it belongs to.
     pub(super) epoch: u64,
 }
@@ -47,6 +49,7 @@ impl Entry {
             failures: 0,
             company: MOST_RECORDS,
             unknown: false,
+            astray: 0,
             epoch,
         }
     }
@@ -105,13 +108,13 @@ pub enum Why {
         message: String,
         /// How often it was sent.
         tries: u32,
-        /// A try ended without an answer: the stream may have it all the same.
+        /// A try ended without an answer, or in a wrong shard: the stream may have it all the same.
         maybe_stored: bool,
     },
     /// The producer was ended before the record was sent.
-    #[error("not sent before the end{}", if *.maybe_stored { "; it may be stored, for a try of it had no answer" } else { "" })]
+    #[error("not sent before the end{}", stored(*.maybe_stored))]
     Ended {
-        /// A try ended without an answer: the stream may have it all the same.
+        /// A try ended without an answer, or in a wrong shard: the stream may have it all the same.
         maybe_stored: bool,
     },
 }
@@ -124,8 +127,16 @@ impl Why {
 }
 
 fn tried(tries: u32, maybe_stored: bool) -> String {
-    let stored = if maybe_stored { "; it may be stored, for a try of it had no answer" } else { "" };
+    let stored = stored(maybe_stored);
     if tries > 1 { format!(" (sent {tries} times{stored})") } else { stored.to_owned() }
+}
+
+const fn stored(maybe_stored: bool) -> &'static str {
+    if maybe_stored {
+        "; it may be stored, for a try of it had no answer, or came to a wrong shard in an aggregate"
+    } else {
+        ""
+    }
 }
 
 /// What is wrong with a record before it is sent.

@@ -7,11 +7,13 @@
 //! A record that the service acknowledged is never sent again. Where a request had no answer at all, its
 //! records are sent again and may be stored twice: these are counted as *ambiguous*.
 
+mod beginning;
 mod bucket;
 mod core;
 mod driver;
 mod entry;
 mod lane;
+mod line;
 mod options;
 mod order;
 mod packing;
@@ -28,10 +30,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use self::beginning::ask;
 pub use self::entry::{Stored, Undelivered, Why};
 pub use self::options::{MOST_BYTES, MOST_RECORDS, Options, ShardLimits};
 pub use self::report::{Nobody, Sent, Totals, Watch};
-pub use crate::ports::put::{PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts};
+pub use crate::ports::put::{Distribution, PutError, PutFault, PutOutcome, Record, RecordSink, StreamFacts};
 
 use self::core::{Core, NotTaken};
 use self::driver::{Shared, drive};
@@ -56,20 +59,22 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Asks for the stream's limits and shards, and starts; must be called within a Tokio runtime.
+    /// Asks for the stream's limits and shards (again while it is busy), and starts; must be called within a Tokio
+    /// runtime.
     pub async fn start(
         sink: Arc<dyn RecordSink>,
         options: Options,
         clock: Arc<dyn Clock>,
         watch: Arc<dyn Watch>,
     ) -> Result<Self, PutError> {
-        let facts = sink.facts().await?;
-        let map = ShardMap::new(sink.shards().await?).ok_or_else(|| PutError {
+        let facts = ask(&options, || sink.facts()).await?;
+        let shards = ask(&options, || sink.shards()).await?;
+        let map = ShardMap::new(shards).ok_or_else(|| PutError {
             call: "ListShards",
             fault: PutFault::Later,
             message: "the stream has no open shard".to_owned(),
         })?;
-        let core = Core::new(options, facts.max_record_bytes, map, clock.monotonic());
+        let core = Core::new(options, facts, map, clock.monotonic());
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             sink,
@@ -169,6 +174,12 @@ impl Producer {
     /// Why nothing is taken or sent any more, if so.
     pub fn ended(&self) -> Option<Why> {
         self.shared.core().ended.clone()
+    }
+
+    /// Who decides which shard a record comes to, as the stream's description said at the start, or as an
+    /// aggregate that came to a shard not asked for has shown since.
+    pub fn distribution(&self) -> Distribution {
+        self.shared.core().distribution
     }
 
     /// What happened since the start.

@@ -37,7 +37,8 @@ pub struct Options {
     /// Whether records of one partition key are stored in the order in which they were put. At most one
     /// of a key is then under way, and a record that failed keeps later ones of its key back.
     pub ordered: bool,
-    /// Whether records are packed into KPL aggregates.
+    /// Whether records are packed into KPL aggregates; they are not while the stream distributes records by
+    /// itself ([`Distribution::Auto`](super::Distribution::Auto)), for readers pass over aggregates there.
     pub aggregate: bool,
     /// What each shard takes; `None`: as much as comes (a test server).
     pub shard_limits: Option<ShardLimits>,

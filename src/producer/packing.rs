@@ -2,7 +2,7 @@
 
 use super::entry::Entry;
 use super::lane::Lane;
-use super::options::{MOST_BYTES, Options};
+use super::options::Options;
 use super::request::{Flight, Request};
 use crate::codec::aggregate::encode::{Aggregate, OUTER_KEY};
 use crate::model::shard::HashKeyRange;
@@ -11,19 +11,31 @@ use crate::ports::put::Record;
 /// Readers of aggregates were written when a record had at most 1 MiB.
 const LARGEST_AGGREGATE: usize = 1 << 20;
 
+/// A record goes bare after so many aggregates with it went astray: once is a reshard.
+const ASTRAY: u32 = 2;
+
+/// What the stream takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Whether aggregates come to the shards that they are made for.
+    pub(super) aggregates: bool,
+    /// The largest record.
+    pub(super) most_bytes: usize,
+}
+
 /// Moves what the shard's pace allows into the request; `false` if the request is full.
 pub(super) fn fill(
     request: &mut Request,
     lane: &mut Lane,
     range: HashKeyRange,
     options: &Options,
-    most_bytes: usize,
+    limits: Limits,
 ) -> bool {
     while let Some(front) = lane.front() {
         // No larger than what is saved up for the shard: a larger one would hold the shard up for long.
-        let most = most_bytes.min(LARGEST_AGGREGATE).min(lane.pace.at_once().1);
-        let most = most.min(MOST_BYTES.saturating_sub(request.bytes));
-        let flight = if options.aggregate && joins(front, &Aggregate::default(), range, most) {
+        let most = limits.most_bytes.min(LARGEST_AGGREGATE).min(lane.pace.at_once().1);
+        let most = most.min(request.room());
+        let flight = if limits.aggregates && joins(front, &Aggregate::default(), range, most) {
             if !request.has_room(0, front.company) {
                 return false;
             }
@@ -59,7 +71,7 @@ fn joins(entry: &Entry, aggregate: &Aggregate, range: HashKeyRange, most: usize)
     let hash_key = record.explicit_hash_key.map(|key| key.to_string());
     let size = aggregate.size_with(&record.partition_key, hash_key.as_deref(), record.data.len());
     // Company 0: a request of one aggregate with it was refused, so that it is sent alone and bare.
-    entry.company > 0 && range.contains(entry.hash_key) && size <= most
+    entry.company > 0 && entry.astray < ASTRAY && range.contains(entry.hash_key) && size <= most
 }
 
 /// An aggregate of the lane's first records; a single one stays as it is, as the KPL has it.

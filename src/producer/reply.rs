@@ -9,8 +9,8 @@ use super::report::Sent;
 use super::request::{Flight, Request};
 use super::shard_map::ShardMap;
 use crate::model::sequence::SequenceNumber;
-use crate::model::shard::ShardId;
-use crate::ports::put::{PutError, PutFault, PutOutcome};
+use crate::model::shard::{HashKeyRange, ShardId};
+use crate::ports::put::{Distribution, PutError, PutFault, PutOutcome};
 
 /// Entries that failed with one of these are sent again.
 const PASSING: [&str; 6] = [
@@ -24,7 +24,8 @@ const PASSING: [&str; 6] = [
 /// The shard takes no more at present.
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
-/// An aggregate in a shard that was not listed yet: whether its records belong there is not known.
+/// An aggregate in a shard that was not listed yet, or that does not fit the shards as they were listed: whether
+/// its records belong there is not known.
 #[derive(Debug)]
 pub(super) struct Unsure {
     flight: Flight,
@@ -65,6 +66,8 @@ impl Core {
         now: Duration,
     ) -> Answered {
         self.in_flight -= 1;
+        let silent = answer.as_ref().is_err_and(|error| error.fault == PutFault::Unknown);
+        self.line.answered(&request, silent, now);
         let mut answered = Answered { jitter: self.random.f64(), ..Answered::default() };
         answered.sent.took = now.saturating_sub(request.sent);
         for flight in &request.flights {
@@ -101,7 +104,7 @@ impl Core {
     fn landed(&mut self, flight: Flight, outcome: PutOutcome, answered: &mut Answered, now: Duration) {
         match outcome {
             PutOutcome::Stored { shard, sequence_number } => {
-                self.stored(Unsure { flight, shard, sequence_number }, answered, now);
+                self.stored(Unsure { flight, shard, sequence_number }, false, answered, now);
             }
             PutOutcome::Refused { code, message } if PASSING.contains(&code.as_str()) => {
                 if code == THROTTLED {
@@ -124,30 +127,51 @@ impl Core {
 
     /// An entry that the stream has. The records of an aggregate must belong to the shard that it came to:
     /// readers pass over an aggregate that a reshard sent astray.
-    fn stored(&mut self, unsure: Unsure, answered: &mut Answered, now: Duration) {
+    fn stored(&mut self, unsure: Unsure, listed_since: bool, answered: &mut Answered, now: Duration) {
         let range = self.map.range_of(&unsure.shard);
         if range.is_none() {
             self.refresh.want();
         }
-        let Unsure { flight, shard, sequence_number } = unsure;
-        if matches!(flight, Flight::Many { .. }) {
-            let Some(range) = range else {
-                let mut flight = flight;
-                flight.entries_mut().iter_mut().for_each(|entry| entry.unknown = true);
-                self.unsure.push(Unsure { flight, shard, sequence_number });
-                return;
-            };
-            if !flight.entries().iter().all(|entry| range.contains(entry.hash_key)) {
-                let message = format!("the aggregate came to {shard}, where not all of its records belong");
-                return self.again(flight, "WrongShard", &message, answered, now);
-            }
+        let belongs =
+            |range: HashKeyRange| unsure.flight.entries().iter().all(|entry| range.contains(entry.hash_key));
+        if matches!(unsure.flight, Flight::Many { .. }) && !range.is_some_and(belongs) {
+            return self.misplaced(unsure, range.filter(|_| listed_since), answered, now);
         }
+        let Unsure { flight, shard, sequence_number } = unsure;
         for entry in flight.entries() {
             self.leave(entry);
             answered.sent.delivered += 1;
             answered.sent.bytes += entry.record.size() as u64;
         }
         answered.outcomes.push(Outcome::Delivered { flight, shard, sequence_number });
+    }
+
+    /// An aggregate that seems to be where not all of its records belong, in a shard of this range if the shards
+    /// were listed since: then it is sent again. Nothing is taken for astray by a listing that may be out of date.
+    fn misplaced(
+        &mut self,
+        mut unsure: Unsure,
+        range: Option<HashKeyRange>,
+        answered: &mut Answered,
+        now: Duration,
+    ) {
+        // The stream has it in any case, and not every reader passes over it.
+        unsure.flight.entries_mut().iter_mut().for_each(|entry| entry.unknown = true);
+        let Some(range) = range else {
+            self.refresh.want();
+            self.unsure.push(unsure);
+            return;
+        };
+        let Unsure { mut flight, shard, .. } = unsure;
+        flight.entries_mut().iter_mut().for_each(|entry| entry.astray += 1);
+        // However often it is resharded, an aggregate comes to the shard that has its hash key; but for a stream
+        // that asks for no key. Every further aggregate would go astray there, too.
+        if !range.contains(flight.hash_key()) && self.distribution == Distribution::ByKey {
+            self.distribution = Distribution::Auto;
+            tracing::warn!(%shard, "the stream distributes records by itself: no more aggregates are put");
+        }
+        let message = format!("the aggregate came to {shard}, where not all of its records belong");
+        self.again(flight, "WrongShard", &message, answered, now);
     }
 
     /// The shards were listed, or could not be.
@@ -162,7 +186,7 @@ impl Core {
         };
         self.set_map(map, now);
         for unsure in std::mem::take(&mut self.unsure) {
-            self.stored(unsure, &mut answered, now);
+            self.stored(unsure, true, &mut answered, now);
         }
         let sent = answered.sent;
         self.totals.add(&Sent { took: Duration::ZERO, ..sent });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::entry::Entry;
-use super::options::{MOST_BYTES, MOST_RECORDS};
+use super::options::MOST_RECORDS;
 use crate::ports::put::Record;
 
 /// What one entry of a request holds.
@@ -69,18 +69,27 @@ pub(super) struct Request {
     pub(super) flights: Vec<Flight>,
     pub(super) bytes: usize,
     pub(super) sent: Duration,
+    /// What shared the line with it when it was sent, its own bytes included.
+    pub(super) shared: usize,
+    most: usize,
     limit: usize,
 }
 
 impl Request {
-    pub(super) const fn new(now: Duration) -> Self {
-        Self { flights: Vec::new(), bytes: 0, sent: now, limit: MOST_RECORDS }
+    /// To be sent now, of so many bytes at most.
+    pub(super) const fn new(now: Duration, most: usize) -> Self {
+        Self { flights: Vec::new(), bytes: 0, sent: now, shared: 0, most, limit: MOST_RECORDS }
+    }
+
+    /// The bytes that still fit.
+    pub(super) const fn room(&self) -> usize {
+        self.most.saturating_sub(self.bytes)
     }
 
     /// Whether one more fits, which shares its request with at most `company` records, itself included.
     pub(super) fn has_room(&self, bytes: usize, company: usize) -> bool {
         // A record larger than any request goes alone, for the service to judge.
-        let fits = self.bytes + bytes <= MOST_BYTES || self.flights.is_empty();
+        let fits = bytes <= self.room() || self.flights.is_empty();
         fits && self.flights.len() < self.limit.min(company.max(1))
     }
 
@@ -99,6 +108,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::super::entry::tests::record;
+    use super::super::options::MOST_BYTES;
     use super::*;
 
     fn add(request: &mut Request, size: usize, company: usize) -> bool {
@@ -112,13 +122,13 @@ mod tests {
 
     #[test]
     fn five_hundred_records_fit_and_no_more() {
-        let mut request = Request::new(Duration::ZERO);
+        let mut request = Request::new(Duration::ZERO, MOST_BYTES);
         assert_eq!((0..501).filter(|_| add(&mut request, 10, MOST_RECORDS)).count(), 500);
     }
 
     #[test]
     fn exactly_ten_mebibytes_fit_keys_included_and_not_one_byte_more() {
-        let mut request = Request::new(Duration::ZERO);
+        let mut request = Request::new(Duration::ZERO, MOST_BYTES);
         assert!((0..9).all(|_| add(&mut request, 1 << 20, MOST_RECORDS)));
         assert!(!add(&mut request, (1 << 20) + 1, MOST_RECORDS));
         assert!(add(&mut request, 1 << 20, MOST_RECORDS));
@@ -128,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_suspect_goes_in_small_company() {
-        let mut request = Request::new(Duration::ZERO);
+        let mut request = Request::new(Duration::ZERO, MOST_BYTES);
         assert!(add(&mut request, 10, 2) && add(&mut request, 10, MOST_RECORDS));
         assert!(!add(&mut request, 10, MOST_RECORDS));
         assert!(!request.has_room(10, 1));

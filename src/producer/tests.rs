@@ -59,7 +59,7 @@ impl Memory {
 
 impl RecordSink for Memory {
     fn facts(&self) -> Answering<'_, StreamFacts> {
-        Box::pin(async { Ok(StreamFacts { max_record_bytes: 1 << 20 }) })
+        Box::pin(async { Ok(StreamFacts { max_record_bytes: 1 << 20, distribution: Distribution::ByKey }) })
     }
 
     fn shards(&self) -> Answering<'_, Vec<Shard>> {

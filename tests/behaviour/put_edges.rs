@@ -21,6 +21,8 @@ use crate::support::{aws, fresh, servers, wait_for};
 #[derive(Clone, Default)]
 struct Sink {
     requests: Arc<Mutex<Vec<(usize, usize)>>>,
+    /// It distributes records by itself.
+    auto: bool,
 }
 
 fn shard(n: usize, of: usize) -> Value {
@@ -43,8 +45,9 @@ impl Sink {
     fn answer(&self, request: &Request, open: usize, kib: usize) -> Message {
         let body = match request.operation.as_str() {
             "DescribeStreamSummary" => {
+                let strategy = if self.auto { "AUTO" } else { "USER_PARTITION_KEY" };
                 json!({"StreamDescriptionSummary": {"StreamName": "s", "StreamARN": "arn",
-                "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24, "StreamCreationTimestamp": 1_790_000_000.0,
+                "RecordDistributionStrategy": strategy, "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24, "StreamCreationTimestamp": 1_790_000_000.0,
                 "EnhancedMonitoring": [], "OpenShardCount": open, "MaxRecordSizeInKiB": kib}})
             }
             "ListShards" => json!({"Shards": (0..open).map(|n| shard(n, open)).collect::<Vec<_>>()}),
@@ -195,6 +198,64 @@ fn a_stream_that_cant_be_reached_or_takes_nothing_is_said_at_once() {
     let made = Put::new(servers::kinesis().endpoint(), &missing).with("--create 2").input("a\n").run();
     assert_eq!(made.code, Some(0), "{made:?}");
     assert_eq!(aws::shards(&missing).len(), 2);
+}
+
+#[test]
+fn a_stream_that_is_busy_at_the_start_is_waited_for() {
+    let (kinesis, stream) = (servers::kinesis().endpoint(), aws::stream("busy", 1));
+    let proxy = Proxy::new(kinesis);
+    let busy = |operation: &'static str, code| {
+        proxy.first(3, move |request: &Request| request.operation == operation, kinesis_error(code))
+    };
+    let (describing, listing) = (
+        busy("DescribeStreamSummary", "LimitExceededException"),
+        busy("ListShards", "ResourceInUseException"),
+    );
+    let done = Put::new(proxy.endpoint(), &stream).input("a\n").run();
+    assert_eq!((done.code, describing.used(), listing.used()), (Some(0), 3, 3), "{done:?}");
+    assert_eq!(aws::records(kinesis, &stream).len(), 1);
+}
+
+#[test]
+fn what_a_stream_that_distributes_records_by_itself_cant_do_is_refused_or_told() {
+    let sink = Sink { auto: true, ..Sink::default() };
+    let proxy = sink.serve(2, 1024);
+    for option in ["--aggregate", "--ordered", "--aggregate --ordered"] {
+        let done = Put::new(proxy.endpoint(), "s").with(option).input("a\nb\n").run();
+        assert_eq!(done.code, Some(2), "{done:?}");
+        let option = option.split(' ').next().unwrap();
+        assert!(
+            done.stderr.contains("s distributes records by itself (record distribution AUTO)"),
+            "{done:?}"
+        );
+        assert!(done.stderr.contains(&format!("leave out {option}, or set")), "{done:?}");
+    }
+    assert_eq!(sink.requests(), [], "nothing was put");
+    for (option, told) in [("--json", 0), ("--partition-key k", 1), ("--partition-key-field user", 1)] {
+        let input = "{\"user\":\"a\"}\n{\"user\":\"b\"}\n";
+        let done = Put::new(proxy.endpoint(), "s").with(option).input(input).run();
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(done.stderr.matches("ignores partition keys").count(), told, "{done:?}");
+    }
+    let done = Put::new(proxy.endpoint(), "s").with("--envelope").input("{\"data\":\"a\"}\n").run();
+    assert!(done.code == Some(0) && done.stderr.contains("ignores partition keys"), "{done:?}");
+}
+
+#[test]
+fn a_stream_switched_to_auto_in_the_middle_gets_each_record_bare_after_one_aggregate_and_says_so() {
+    let sink = Sink::default();
+    // Whatever the hash key, the first shard has it.
+    let proxy = sink.serve(2, 1024);
+    let put = Put::new(proxy.endpoint(), "s").with("--json --aggregate --partition-key-field user");
+    let text: String = (0..200).map(|n| format!("{{\"user\":\"user-{n}\",\"n\":{n}}}\n")).collect();
+    let done = put.input(text).run();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let summary = done.summary();
+    assert_eq!((&summary["records"], &summary["failed"]), (&json!(200), &json!(0)), "{summary}");
+    let retried = summary["retried"].as_u64().unwrap();
+    let entries: usize = sink.requests().iter().map(|(entries, _)| *entries).sum();
+    assert!(retried > 0 && retried <= 200 && entries < 210, "{entries} entries, {summary}");
+    assert!(done.stderr.contains("their records were put again, bare"), "{done:?}");
 }
 
 #[test]

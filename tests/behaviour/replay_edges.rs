@@ -155,6 +155,38 @@ fn records_that_do_not_fit_are_told_and_kept_and_go_when_they_fit() {
 }
 
 #[test]
+fn a_target_that_drops_keys_and_order_is_refused_and_forced_it_is_told() {
+    let mut scene = Scene::new("keys", 1);
+    let mut setting = archived(&mut scene, 100);
+    let target = aws::stream("target", 2);
+    let proxy = Proxy::new(servers::kinesis().endpoint());
+    changing(&proxy, "DescribeStreamSummary", |body| {
+        body["StreamDescriptionSummary"]["RecordDistributionStrategy"] = json!("AUTO");
+    });
+    setting.kinesis = proxy.endpoint().to_owned();
+    let lost =
+        format!("{target} distributes records by itself (record distribution AUTO): it drops partition keys");
+    for more in [&[][..], &["--dry-run"]] {
+        let refused = replay(&setting, &target, more);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(&lost) && refused.stderr.contains("say --force"), "{refused:?}");
+        assert!(refused.stderr.contains("have no order there"), "{refused:?}");
+    }
+    assert!(!setting.state().join("replay").exists() && payloads(&target).is_empty());
+    let itself = replay(&setting, &scene.stream, &[]);
+    assert!(
+        itself.stderr.contains("the archive is of") && itself.stderr.contains("AUTO"),
+        "both: {itself:?}"
+    );
+    let dry = replay(&setting, &target, &["--force", "--dry-run", "--json"]);
+    assert_eq!((dry.code, &dry.summary()["records"]), (Some(0), &json!(100)), "{dry:?}");
+    assert!(dry.stderr.contains(&lost), "{dry:?}");
+    let forced = replay(&setting, &target, &["--force", "--json"]);
+    assert_eq!((forced.code, &forced.summary()["records"]), (Some(0), &json!(100)), "{forced:?}");
+    assert_eq!((forced.stderr.matches(&lost).count(), payloads(&target).len()), (1, 100), "{forced:?}");
+}
+
+#[test]
 fn records_without_a_key_go_by_their_sequence_numbers() {
     let mut scene = Scene::new("keyless", 1);
     let proxy = Proxy::new(servers::kinesis().endpoint());

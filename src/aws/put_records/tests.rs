@@ -1,5 +1,10 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use bytes::Bytes;
@@ -87,6 +92,7 @@ fn a_failed_request_tells_what_it_may_have_done() {
         (400, "ProvisionedThroughputExceededException", PutFault::Later),
         (400, "KMSThrottlingException", PutFault::Later),
         (400, "LimitExceededException", PutFault::Later),
+        (400, "ResourceInUseException", PutFault::Later),
         (400, "InvalidArgumentException", PutFault::Invalid),
         (400, "ValidationException", PutFault::Invalid),
         (413, "RequestEntityTooLarge", PutFault::Invalid),
@@ -115,6 +121,66 @@ fn a_failed_request_tells_what_it_may_have_done() {
 }
 
 #[test]
+fn a_listing_whose_token_has_expired_begins_anew_with_the_next_try() {
+    let shard = |n: u32| {
+        format!(
+            r#"{{"ShardId":"shardId-00000000000{n}","HashKeyRange":{{"StartingHashKey":"0","EndingHashKey":"9"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}"#
+        )
+    };
+    let page = |n, more: &str| format!(r#"{{"Shards":[{}]{more}}}"#, shard(n)).leak() as &'static str;
+    let first = page(0, r#","NextToken":"t""#);
+    let expired = r#"{"__type":"ExpiredNextTokenException","message":"too late"}"#;
+    let answers = [(200, first), (400, expired), (200, first), (200, page(1, ""))]
+        .map(|(status, body)| Answer(status, &[], body));
+    let server = Scripted::new(answers.into());
+    let sink = KinesisSink::new(&server.clients, StreamName::Name("s".into()));
+    let error = run(sink.shards()).unwrap_err();
+    assert_eq!(error.fault, PutFault::Later, "{error}");
+    assert_eq!(run(sink.shards()).unwrap().len(), 2);
+    assert!(server.asked()[2].body.contains("StreamName") && server.asked()[3].body.contains("NextToken"));
+}
+
+/// Credentials that are there, or cannot be had at present.
+#[derive(Clone, Debug)]
+struct Refreshing(Arc<AtomicBool>);
+
+impl ProvideCredentials for Refreshing {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let throttled = CredentialsError::provider_error("STS said: Throttling");
+        let there = self.0.load(Ordering::SeqCst);
+        future::ProvideCredentials::ready(
+            // Expired as soon as they were used, so that they are asked for with each call.
+            there
+                .then(|| Credentials::new("a", "b", None, Some(SystemTime::UNIX_EPOCH), "test"))
+                .ok_or(throttled),
+        )
+    }
+}
+
+#[test]
+fn credentials_that_cant_be_refreshed_put_off_a_request_and_keep_a_start_from_beginning() {
+    let server = Scripted::new(vec![Answer(200, &[], NONE), Answer(200, &[], NONE)]);
+    let credentials = Refreshing(Arc::new(AtomicBool::new(true)));
+    let config = server.clients.kinesis(None).config().to_builder();
+    let config = config.credentials_provider(SharedCredentialsProvider::new(credentials.clone()));
+    let client = Client::from_conf(config.build());
+    let sink = KinesisSink { client, name: StreamName::Name("s".into()) };
+    let sample = &samples()[0];
+    run(sink.put(&[sample])).unwrap();
+    credentials.0.store(false, Ordering::SeqCst);
+    let later = run(sink.put(&[sample])).unwrap_err();
+    assert_eq!(later.fault, PutFault::Later, "{later}");
+    assert!(later.message.contains("no usable credentials"), "{later}");
+    assert_eq!(run(sink.facts()).unwrap_err().fault, PutFault::Fatal);
+    credentials.0.store(true, Ordering::SeqCst);
+    run(sink.put(&[sample])).unwrap();
+    assert_eq!(server.asked().len(), 2, "without credentials nothing was sent");
+}
+
+#[test]
 fn a_connection_that_was_never_made_stored_nothing() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Scripted::new(Vec::new());
@@ -125,7 +191,8 @@ fn a_connection_that_was_never_made_stored_nothing() {
 }
 
 #[test]
-fn the_streams_own_record_limit_counts() {
+fn the_streams_own_record_limit_counts_and_who_distributes_its_records_is_known() {
+    use Distribution::{Auto, ByKey};
     let summary = |more: &str| {
         format!(
             r#"{{"StreamDescriptionSummary":{{"StreamName":"s","StreamARN":"{ARN}","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1700000000.5,"EnhancedMonitoring":[],"OpenShardCount":1{more}}}}}"#
@@ -136,12 +203,16 @@ fn the_streams_own_record_limit_counts() {
     let server = Scripted::new(vec![
         Answer(200, &[], summary("")),
         Answer(200, &[], summary(r#","MaxRecordSizeInKiB":10240"#)),
+        Answer(200, &[], summary(r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#)),
+        Answer(200, &[], summary(r#","RecordDistributionStrategy":"AUTO""#)),
         Answer(200, &[], summary("")),
         Answer(400, &[], missing),
     ]);
     let sink = Arc::new(KinesisSink::new(&server.clients, StreamName::Name("s".into())));
-    assert_eq!(run(sink.facts()).unwrap().max_record_bytes, 1 << 20);
-    assert_eq!(run(sink.facts()).unwrap().max_record_bytes, 10 << 20);
+    let facts = [(1 << 20, ByKey), (10 << 20, ByKey), (1 << 20, ByKey), (1 << 20, Auto)];
+    for (max_record_bytes, distribution) in facts {
+        assert_eq!(run(sink.facts()).unwrap(), StreamFacts { max_record_bytes, distribution });
+    }
     assert_eq!(run(sink.is_active()).unwrap(), Some(true));
     assert_eq!(run(sink.is_active()).unwrap(), None);
 }

@@ -4,6 +4,7 @@
 //! again is the [`crate::producer`]'s.
 
 mod beginning;
+mod distribution;
 pub(super) mod envelope;
 mod feed;
 mod input;
@@ -228,7 +229,7 @@ fn put_with(
     let producer = runtime
         .block_on(starting)
         .map_err(|error| Failure::failed(format!("nothing can be put into {}: {error}", arguments.stream)))?;
-
+    distribution::check(arguments, &producer)?;
     let sources = arguments.sources();
     let screen = Screen::new(sources.iter().map(Source::len).sum());
     let end = if arguments.null { 0 } else { b'\n' };
@@ -304,6 +305,7 @@ fn told(arguments: &Arguments, summary: &Summary) -> Result<(), Failure> {
 /// What the exit code tells.
 fn verdict(feed: &Feed<'_>, summary: &Summary) -> Result<(), Failure> {
     let failed = summary.failed;
+    distribution::tell_if_switched(summary.aggregates, feed.producer);
     if let Some(why) = &feed.state.fatal {
         return Err(Failure::failed(format!("{why}; nothing more was put")));
     }

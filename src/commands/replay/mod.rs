@@ -70,7 +70,7 @@ pub struct ReplayArgs {
     /// Read everything, put nothing, and tell how much it is and how long it would take
     #[arg(long)]
     dry_run: bool,
-    /// Also into the stream that the archive is of
+    /// Also into the stream that the archive is of, or into one that drops partition keys (record distribution AUTO)
     #[arg(long)]
     force: bool,
     /// Also KPL aggregates of which a part lies outside its shard: their producer sent them again elsewhere
@@ -180,7 +180,7 @@ fn run_with(args: &ReplayArgs, opened: &Opened, runtime: &Handle) -> Result<(), 
         return Err(opened.no_archive(args.range.shard.as_deref()));
     };
     let target = Target::find(args, &opened.config, runtime, &clock, &opened.stop)?;
-    target.must_not_be(&source, args.force)?;
+    target.must_suit(&source, args.force)?;
 
     let task = args.task(opened.place(), source, &target);
     let path = match &args.state {

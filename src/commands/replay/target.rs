@@ -1,4 +1,5 @@
-//! The stream that a replay puts into: found, and told from the one that the archive is of.
+//! The stream that a replay puts into: found, told from the one that the archive is of, and asked whether it keeps
+//! keys.
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use crate::commands::wiring::aws_settings;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::model::shard::{StreamIdentity, StreamStatus};
-use crate::ports::put::RecordSink;
+use crate::ports::put::{Distribution, RecordSink};
 use crate::ports::{Clock, Stream};
+use crate::producer::{Options, ask};
 use crate::stop::Stop;
 
 /// The stream, as it is now.
@@ -23,6 +25,7 @@ pub(super) struct Target {
     pub(super) sink: KinesisSink,
     pub(super) open_shards: usize,
     pub(super) most_record_bytes: usize,
+    distribution: Distribution,
 }
 
 impl Target {
@@ -49,26 +52,45 @@ impl Target {
             return Err(unreachable(&"it is not active"));
         }
         let sink = KinesisSink::new(&clients, name);
-        let facts = runtime.block_on(sink.facts()).map_err(|error| unreachable(&error))?;
-        let shards = runtime.block_on(sink.shards()).map_err(|error| unreachable(&error))?;
+        let options = Options::default();
+        let facts = runtime.block_on(ask(&options, || sink.facts())).map_err(|error| unreachable(&error))?;
+        let shards =
+            runtime.block_on(ask(&options, || sink.shards())).map_err(|error| unreachable(&error))?;
         Ok(Self {
             identity: found.identity,
             sink,
             open_shards: shards.iter().filter(|shard| !shard.closed).count(),
             most_record_bytes: facts.max_record_bytes,
+            distribution: facts.distribution,
         })
     }
 
     /// What comes out of a stream must not go into it again unless that is meant: a keeper that runs would
-    /// archive everything twice, and consumers would see it twice.
-    pub(super) fn must_not_be(&self, source: &str, force: bool) -> Result<(), Failure> {
-        if self.identity.arn != source || force {
+    /// archive everything twice, and consumers would see it twice. Nor may it lose keys and order unless that
+    /// is meant. Forced, it is told what is lost.
+    pub(super) fn must_suit(&self, source: &str, force: bool) -> Result<(), Failure> {
+        let keyless = (self.distribution == Distribution::Auto).then(|| {
+            format!(
+                "{} distributes records by itself (record distribution AUTO): it drops partition keys and explicit \
+                 hash keys, and the records of a key have no order there",
+                self.identity.name
+            )
+        });
+        let itself = (self.identity.arn == source).then(|| {
+            format!(
+                "{source} is the stream that the archive is of: its consumers would get every record again"
+            )
+        });
+        if force {
+            keyless.iter().for_each(|told| super::eprint(told));
             return Ok(());
         }
-        Err(Failure::usage(format!(
-            "{source} is the stream that the archive is of: its consumers would get every record again\n\
-             name another stream, or say --force"
-        )))
+        // Both, so that nobody forces one and gets the other.
+        let reasons: Vec<String> = [itself, keyless].into_iter().flatten().collect();
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!("{}\nname another stream, or say --force", reasons.join("\n"))))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::super::entry::tests::record;
-use super::super::options::ShardLimits;
+use super::super::options::{MOST_BYTES, ShardLimits};
 use super::super::reply::{Answered, Outcome};
 use super::super::shard_map::tests::shards;
 use super::*;
@@ -15,7 +15,8 @@ const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn core(options: Options, open: u64) -> Core {
-    Core::new(options, 1 << 20, ShardMap::new(shards(open, 0)).unwrap(), Duration::ZERO)
+    let facts = StreamFacts { max_record_bytes: 1 << 20, distribution: Distribution::ByKey };
+    Core::new(options, facts, ShardMap::new(shards(open, 0)).unwrap(), Duration::ZERO)
 }
 
 /// Whatever the shard is asked, it takes it.
@@ -381,3 +382,4 @@ fn one_busy_shard_keeps_no_other_waiting() {
 }
 
 mod reshards;
+mod slow;

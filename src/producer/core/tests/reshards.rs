@@ -1,6 +1,7 @@
 //! Reshards, and what becomes of KPL aggregates: packed by shard, taken apart when they fail, sent again when
 //! they went astray.
 
+use super::super::super::request::Flight;
 use super::*;
 
 #[test]
@@ -145,4 +146,104 @@ fn an_aggregate_that_is_refused_is_taken_apart() {
         through.extend(delivered(&answered));
     }
     assert_eq!((through, core.undelivered[0].record.tag), (vec![0, 2], 1));
+}
+
+#[test]
+fn in_a_stream_that_distributes_by_itself_each_record_goes_astray_once_and_then_bare() {
+    let mut core = core(aggregating(false), 2);
+    core.begin_flush();
+    for tag in 0..20 {
+        admit(&mut core, record(tag, &format!("key-{tag}"), 50), Duration::ZERO);
+    }
+    let first = request(&mut core, Duration::ZERO);
+    let other = |flight: &Flight| core.map.open().nth(1 - core.map.place(flight.hash_key())).unwrap().clone();
+    let outcomes = first.flights.iter().map(|flight| stored(other(flight).as_str(), 1)).collect();
+    let answered = core.answered(first, Ok(outcomes), MILLI);
+    assert_eq!((answered.sent.delivered, answered.sent.retried, core.held()), (0, 0, 20));
+    assert!(matches!(core.next(SECOND), Step::Refresh), "the shards may be others by now");
+    let answered = core.refreshed(ShardMap::new(shards(2, 0)), SECOND);
+    assert_eq!((answered.sent.delivered, answered.sent.retried), (0, 20));
+    assert_eq!(core.distribution, Distribution::Auto);
+    // What comes from now on is not packed at all.
+    for tag in 20..30 {
+        admit(&mut core, record(tag, &format!("key-{tag}"), 50), SECOND);
+    }
+    let bare = request(&mut core, 2 * SECOND);
+    assert!(bare.flights.iter().all(|flight| matches!(flight, Flight::One(_))));
+    assert_eq!(bare.flights.len(), 30, "in one request");
+    let outcomes = (0..30).map(|n| stored("shardId-000000000000", n)).collect();
+    let answered = core.answered(bare, Ok(outcomes), 2 * SECOND);
+    assert_eq!((answered.sent.delivered, core.held()), (30, 0));
+}
+
+#[test]
+fn what_went_astray_and_is_given_up_may_be_stored() {
+    let mut core = core(aggregating(false), 2);
+    core.begin_flush();
+    let to = |tag, hash_key| Record { explicit_hash_key: Some(hash_key), ..record(tag, "k", 100) };
+    admit(&mut core, to(0, 0), Duration::ZERO);
+    admit(&mut core, to(1, 1), Duration::ZERO);
+    let first = request(&mut core, Duration::ZERO);
+    core.answered(first, Ok(vec![stored("shardId-000000000001", 1)]), MILLI);
+    core.refreshed(ShardMap::new(shards(2, 0)), SECOND);
+    let bare = request(&mut core, 2 * SECOND);
+    assert_eq!(tags(&bare), [0, 1]);
+    answer(&mut core, bare, 2 * SECOND, |_| Some("AccessDeniedException"));
+    let said = core.undelivered[0].why.to_string();
+    assert!(
+        said.contains("it may be stored, for a try of it had no answer, or came to a wrong shard"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_aggregate_that_two_reshards_sent_astray_goes_bare_the_next_time() {
+    let mut core = core(aggregating(false), 1);
+    core.begin_flush();
+    for tag in 0..40 {
+        admit(&mut core, record(tag, &format!("key-{tag}"), 50), Duration::ZERO);
+    }
+    // Each comes to the shard of the new ones that has its hash key.
+    let mut now = Duration::ZERO;
+    for (open, closed) in [(2, 1), (8, 3)] {
+        let map = ShardMap::new(shards(open, closed)).unwrap();
+        let request = request(&mut core, now);
+        assert!(request.flights.iter().all(|flight| matches!(flight, Flight::Many { .. })));
+        let there = |flight: &Flight| map.open().nth(map.place(flight.hash_key())).unwrap().clone();
+        let outcomes = request.flights.iter().map(|flight| stored(there(flight).as_str(), 1)).collect();
+        core.answered(request, Ok(outcomes), now);
+        let answered = core.refreshed(Some(map), now + SECOND);
+        assert_eq!(answered.sent.retried, 40);
+        now += 2 * SECOND;
+    }
+    assert_eq!(core.distribution, Distribution::ByKey, "they were where their hash keys belong");
+    let bare = request(&mut core, now);
+    assert!(bare.flights.len() == 40 && bare.records().iter().all(|record| record.partition_key != "a"));
+    answer(&mut core, bare, now, |_| None);
+    assert_eq!((core.held(), core.totals.delivered), (0, 40));
+    // Records that come later go in aggregates as ever.
+    admit(&mut core, record(40, "key-0", 50), now);
+    admit(&mut core, record(41, "key-0", 50), now);
+    assert!(matches!(request(&mut core, now).flights[0], Flight::Many { .. }));
+}
+
+#[test]
+fn only_a_listing_made_since_tells_that_an_aggregate_is_astray() {
+    let mut core = core(aggregating(true), 2);
+    core.begin_flush();
+    let to = |tag, hash_key| Record { explicit_hash_key: Some(hash_key), ..record(tag, "k", 100) };
+    for tag in 0..3 {
+        admit(&mut core, to(tag, tag.into()), Duration::ZERO);
+    }
+    let first = request(&mut core, Duration::ZERO);
+    admit(&mut core, to(3, 3), MILLI);
+    // The stream was deleted and made again: its second shard has other keys now.
+    core.answered(first, Ok(vec![stored("shardId-000000000001", 1)]), MILLI);
+    assert!(matches!(core.next(MILLI), Step::Wait(_)), "what is behind it waits until that is known");
+    let mut anew = shards(2, 0);
+    (anew[0].range, anew[1].range) = (anew[1].range, anew[0].range);
+    let answered = core.refreshed(ShardMap::new(anew), SECOND);
+    assert_eq!(delivered(&answered), [0, 1, 2]);
+    assert_eq!(tags(&request(&mut core, SECOND)), [3]);
+    assert_eq!(core.distribution, Distribution::ByKey);
 }
