@@ -24,6 +24,7 @@ use crate::logging;
 use crate::metrics::pusher::EVERY;
 use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
 use crate::ports::{Clock, MetricSink};
+use crate::spool::refusal::newer;
 use crate::spool::{Identity, LocalDisk, StateLock, Unlocked};
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::signals::{Asked, SignalWatch, watch};
@@ -208,8 +209,8 @@ impl Reload {
     }
 }
 
-/// Refuses a state directory that is known to be another stream's, bucket's or prefix's, so that nothing is
-/// stopped for it. What cannot be read now is found out at the start.
+/// Refuses a state directory that is known to be a newer version's, or another stream's, bucket's or prefix's, so that
+/// nothing is stopped for it. What cannot be read now is found out at the start.
 fn refuse_others_state(config: &Config) -> Result<(), Failure> {
     let disk = LocalDisk::new(config.disk.state_dir.clone());
     match Identity::read(&disk) {
@@ -223,7 +224,8 @@ fn refuse_others_state(config: &Config) -> Result<(), Failure> {
             config.archive.bucket,
             config.archive.prefix.as_str()
         ))),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(error) => newer(&error).map_or(Ok(()), Err),
     }
 }
 
