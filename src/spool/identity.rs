@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::{STATE_VERSION, newer, refuse_newer};
+use super::refusal::{STATE_VERSION, refusal, refuse_newer};
 use super::set_aside;
 use crate::error::Failure;
 use crate::model::shard::{ShardId, StreamIdentity};
@@ -61,17 +61,17 @@ pub struct Settled {
 /// Why the directory is not settled.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsettled {
-    /// It holds something else's state: nothing was changed.
+    /// It holds something else's state, or cannot be used: nothing was changed.
     #[error(transparent)]
     Refused(#[from] Failure),
-    /// The disk failed; trying again goes on where it stopped.
+    /// The disk failed, or is full; trying again goes on where it stopped.
     #[error(transparent)]
     Disk(io::Error),
 }
 
 impl From<io::Error> for Unsettled {
     fn from(error: io::Error) -> Self {
-        newer(&error).map_or(Self::Disk(error), Self::Refused)
+        refusal(&error).map_or(Self::Disk(error), Self::Refused)
     }
 }
 
@@ -90,7 +90,7 @@ impl Identity {
     }
 
     /// What the directory holds; `None` where there is nothing, or nothing readable. What a newer version wrote
-    /// is an error: see [`newer`].
+    /// is an error: see [`refusal`].
     pub fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
         let bytes = disk.read(Path::new(FILE))?.unwrap_or_default();
         refuse_newer(Path::new(FILE), &bytes)?;

@@ -84,6 +84,28 @@ pub fn newer(error: &io::Error) -> Option<Failure> {
     )))
 }
 
+/// What ends the keeper, if the error is one that no waiting mends.
+pub fn refusal(error: &io::Error) -> Option<Failure> {
+    let unusable = matches!(
+        error.kind(),
+        // The last is a file where a folder should be.
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory
+    );
+    newer(error).or_else(|| unusable.then(|| cannot_be_used("the state directory", error)))
+}
+
+pub(super) fn cannot_be_used(what: &str, error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "{what} cannot be used: {error}\n\
+         make it a directory that this user may write to, or set disk.state_dir to one"
+    ))
+}
+
+/// Whether the disk, a quota or a limit on the size of files leaves no room: what can change by itself.
+pub(super) fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +129,23 @@ mod tests {
         let said = "spool/s/1.json in the state directory was written by a newer version of kinesis-keeper: its format is 2";
         assert!(failure.message.starts_with(said), "{failure}");
         assert!(newer(&io::Error::other("no")).is_none() && newer(&ErrorKind::Unsupported.into()).is_none());
+    }
+
+    #[test]
+    fn what_waiting_may_mend_is_not_refused() {
+        use ErrorKind::*;
+        for kind in [PermissionDenied, ReadOnlyFilesystem, NotADirectory] {
+            let failure = refusal(&io::Error::new(kind, "cannot write /s/identity.json: no")).unwrap();
+            assert_eq!(failure.exit_code(), 1);
+            let said = "the state directory cannot be used: cannot write /s/identity.json: no\n";
+            assert!(failure.message.starts_with(said), "{failure}");
+            assert!(!is_no_room(&kind.into()), "{kind}");
+        }
+        for kind in [StorageFull, QuotaExceeded, FileTooLarge] {
+            assert!(is_no_room(&kind.into()) && refusal(&kind.into()).is_none(), "{kind}");
+        }
+        // EIO, as a failing disk has it: tried again, and told.
+        assert!(refusal(&io::Error::from_raw_os_error(5)).is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::model::shard::{StreamDescription, StreamIdentity, StreamStatus};
 use crate::ports::{StreamError, StreamErrorKind};
 use crate::retry::{Backoff, Pace};
 use crate::spool::identity::{Unsettled, settle};
-use crate::spool::refusal::{look_for_newer, newer};
+use crate::spool::refusal::{look_for_newer, refusal};
 use crate::spool::{Identity, Settled, StateLock, Unlocked};
 use crate::stop::Stop;
 
@@ -81,12 +81,12 @@ impl Supervisor {
         }
     }
 
-    /// Before anything is touched: state of a newer version. What the disk does not give just now
+    /// Before anything is touched: state of a newer version, or that may not be read. What the disk does not give just now
     /// is asked again by whoever reads it.
     fn refuse_state(&self) -> Result<(), Failure> {
         match look_for_newer(&*self.services.disk) {
             Ok(()) => Ok(()),
-            Err(error) => newer(&error).map_or(Ok(()), Err),
+            Err(error) => refusal(&error).map_or(Ok(()), Err),
         }
     }
 

@@ -236,6 +236,15 @@ fn a_state_directory_in_use_is_refused() {
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_used_ends_the_run() {
+    let bench = Bench::new(1);
+    std::fs::write(bench.state_dir().join("spool"), "no folder").unwrap();
+    let failure = bench.supervisor().run(&Control::new()).unwrap_err();
+    assert_eq!(failure.exit_code(), 1);
+    assert!(failure.message.starts_with("the state directory cannot be used: "), "{failure}");
+}
+
+#[test]
 fn state_of_a_newer_version_ends_the_run_before_anything_is_touched() {
     let bench = Bench::new(1);
     // Whatever becomes of the stream.

@@ -148,3 +148,21 @@ fn state_of_a_newer_version_is_refused_and_left_as_it_is() {
     assert!(matches!(settle(&disk, wanted(1_000_000)), Err(Unsettled::Refused(_))));
     assert!(there(&disk, FILE), "what is refused is not touched");
 }
+
+#[test]
+fn a_directory_that_cannot_be_used_is_refused_and_a_full_one_is_not() {
+    let (_folder, local) = disk();
+    std::fs::write(local.full_path(Path::new("outbox")), "no folder").unwrap();
+    let Err(Unsettled::Refused(failure)) = settle(&local, wanted(1_000_000)) else { panic!("settled") };
+    assert!(failure.message.starts_with("the state directory cannot be used: "), "{failure}");
+    for (kind, is_refused) in [
+        (io::ErrorKind::PermissionDenied, true),
+        (io::ErrorKind::ReadOnlyFilesystem, true),
+        (io::ErrorKind::StorageFull, false),
+        (io::ErrorKind::FileTooLarge, false),
+        (io::ErrorKind::Other, false),
+    ] {
+        let unsettled = Unsettled::from(io::Error::from(kind));
+        assert_eq!(matches!(unsettled, Unsettled::Refused(_)), is_refused, "{kind}");
+    }
+}
