@@ -243,10 +243,15 @@ fn keep(prepared: &Prepared, handle: &Handle, control: &Control, service: &Servi
     let registry = Registry::new(config.stream.name.clone(), config.metrics.per_shard, Arc::clone(&clock));
     registry.set_archive(&config.archive.bucket, config.archive.prefix.as_str());
     let blocking = Blocking::new(handle.clone());
-    // Whose state is in use by another process is to hear of that, not of the other's metrics port.
-    if let Err(Unlocked::Refused(failure)) = StateLock::acquire(&config.disk.state_dir) {
+    // Whose state is in use by another process, or another stream's, is to hear of that: not of the other's metrics
+    // port, nor that the stream is waited for.
+    let lock = StateLock::acquire(&config.disk.state_dir);
+    if let Err(Unlocked::Refused(failure)) = lock {
         return Err(failure);
     }
+    refuse_others_state(config)?;
+    // The supervisor takes it for as long as it works there.
+    drop(lock);
     let publishing = Publishing::start(prepared, &registry, &blocking, &clock, handle)?;
     service.follow(&registry);
     let services = services(config, clients, &blocking, clock, &registry);

@@ -3,6 +3,7 @@
 
 mod manual;
 mod reading;
+mod starting;
 
 use std::process::{Command, Output};
 
