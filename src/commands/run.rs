@@ -24,6 +24,7 @@ use crate::logging;
 use crate::metrics::pusher::EVERY;
 use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
 use crate::ports::{Clock, MetricSink};
+use crate::spool::refusal::newer;
 use crate::spool::{Identity, LocalDisk, StateLock, Unlocked};
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::signals::{Asked, OF_A_KEEPER, SignalWatch, watch};
@@ -208,8 +209,8 @@ impl Reload {
     }
 }
 
-/// Refuses a state directory that is known to be another stream's, bucket's or prefix's, so that nothing is
-/// stopped for it. What cannot be read now is found out at the start.
+/// Refuses a state directory that is known to be a newer version's, or another stream's, bucket's or prefix's, so that
+/// nothing is stopped for it. What cannot be read now is found out at the start.
 fn refuse_others_state(config: &Config) -> Result<(), Failure> {
     let disk = LocalDisk::new(config.disk.state_dir.clone());
     match Identity::read(&disk) {
@@ -223,7 +224,8 @@ fn refuse_others_state(config: &Config) -> Result<(), Failure> {
             config.archive.bucket,
             config.archive.prefix.as_str()
         ))),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(error) => newer(&error).map_or(Ok(()), Err),
     }
 }
 
@@ -241,10 +243,15 @@ fn keep(prepared: &Prepared, handle: &Handle, control: &Control, service: &Servi
     let registry = Registry::new(config.stream.name.clone(), config.metrics.per_shard, Arc::clone(&clock));
     registry.set_archive(&config.archive.bucket, config.archive.prefix.as_str());
     let blocking = Blocking::new(handle.clone());
-    // Whose state is in use by another process is to hear of that, not of the other's metrics port.
-    if let Err(Unlocked::Refused(failure)) = StateLock::acquire(&config.disk.state_dir) {
+    // Whose state is in use by another process, or another stream's, is to hear of that: not of the other's metrics
+    // port, nor that the stream is waited for.
+    let lock = StateLock::acquire(&config.disk.state_dir);
+    if let Err(Unlocked::Refused(failure)) = lock {
         return Err(failure);
     }
+    refuse_others_state(config)?;
+    // The supervisor takes it for as long as it works there.
+    drop(lock);
     let publishing = Publishing::start(prepared, &registry, &blocking, &clock, handle)?;
     service.follow(&registry);
     let services = services(config, clients, &blocking, clock, &registry);

@@ -114,7 +114,7 @@ pub struct Archive {
     pub storage_class: String,
     /// The KMS key of every object; `None`: the bucket's default.
     pub sse_kms_key_id: Option<String>,
-    /// Days of compliance-mode retention of data objects; 0: none.
+    /// Days of compliance-mode retention of every object that is put; 0: none.
     pub object_lock_days: u32,
 }
 

@@ -345,13 +345,13 @@ pub(super) fn kms_key(text: &str) -> Result<String, String> {
 /// A CloudWatch namespace.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let fits = text.len() <= 255
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/#:".contains(&b))
-        && !text.starts_with(':')
-        && !text.starts_with("AWS/");
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b" .-_/#:".contains(&b))
+        && ![":", " ", "AWS/"].iter().any(|no| text.starts_with(no))
+        && !text.ends_with(' ');
     if fits {
         Ok(text.to_owned())
     } else {
-        Err("is not a namespace; allowed: up to 255 of a-z A-Z 0-9 . - _ / # :, not beginning with AWS/"
+        Err("is not a namespace; allowed: up to 255 of a-z A-Z 0-9 . - _ / # : and spaces inside, not beginning with AWS/"
             .to_owned())
     }
 }

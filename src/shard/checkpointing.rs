@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::position::Archived;
-use super::sealing::STATE_VERSION;
 use super::worker::{Activity, ShardWorker};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::rules::Rule;
 use crate::model::sealed::KnownPosition;
+use crate::spool::STATE_VERSION;
 
 /// How far `complete_to` moves on an idle shard before it is saved: well under the hour after
 /// which a start would have to ask, and seldom enough to cost nothing.

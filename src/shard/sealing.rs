@@ -12,10 +12,8 @@ use crate::model::sealed::{KnownPosition, Sealed, SealedBatch, SealedKind};
 use crate::model::sequence::SequenceNumber;
 use crate::model::timestamp::Timestamp;
 use crate::ports::CrashPoint;
+use crate::spool::STATE_VERSION;
 use crate::spool::items::UnsealedLines;
-
-/// The version of the spool's manifests.
-pub(super) const STATE_VERSION: u32 = 1;
 
 /// A batch that has ended in memory and that the disk has not taken yet.
 pub(super) struct Unsealed {

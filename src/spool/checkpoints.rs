@@ -7,12 +7,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::refusal::{STATE_VERSION, refuse_newer};
 use super::set_aside;
 use crate::model::checkpoint::Checkpoint;
 use crate::ports::{CheckpointStore, Disk};
-
-/// The version of the checkpoint files that this program reads and writes.
-const VERSION: u32 = 1;
 
 /// `checkpoint.store = "disk"`: `checkpoints/{name}.json` in the state directory.
 pub struct DiskCheckpoints {
@@ -34,8 +32,9 @@ impl CheckpointStore for DiskCheckpoints {
     fn load(&self, name: &str) -> io::Result<Option<Checkpoint>> {
         let path = path(name);
         let Some(bytes) = self.disk.read(&path)? else { return Ok(None) };
+        refuse_newer(&path, &bytes)?;
         let problem = match serde_json::from_slice::<Checkpoint>(&bytes) {
-            Ok(checkpoint) if checkpoint.version == VERSION => return Ok(Some(checkpoint)),
+            Ok(checkpoint) if checkpoint.version == STATE_VERSION => return Ok(Some(checkpoint)),
             Ok(checkpoint) => format!("its version {} is not known", checkpoint.version),
             Err(error) => error.to_string(),
         };
@@ -80,6 +79,7 @@ mod tests {
     use crate::model::shard::ShardId;
     use crate::model::timestamp::Timestamp;
     use crate::spool::LocalDisk;
+    use crate::spool::refusal::newer;
 
     fn checkpoint() -> Checkpoint {
         Checkpoint {
@@ -119,12 +119,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(LocalDisk::new(folder.path()));
         let store = DiskCheckpoints::new(disk.clone());
-        let later = serde_json::to_string(&Checkpoint { version: 2, ..checkpoint() }).unwrap();
-        for text in ["", "{\"version\":1", later.as_str()] {
+        let unknown = serde_json::to_string(&Checkpoint { version: 0, ..checkpoint() }).unwrap();
+        for text in ["", "{\"version\":1", unknown.as_str()] {
             disk.write(&path("s"), &[text.as_bytes()]).unwrap();
             assert_eq!(store.load("s").unwrap(), None);
             assert_eq!(disk.read(&path("s")).unwrap(), None);
         }
         assert_eq!(disk.list("damaged/checkpoints".as_ref()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn one_of_a_newer_version_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(LocalDisk::new(folder.path()));
+        let store = DiskCheckpoints::new(disk.clone());
+        store.save("s", &Checkpoint { version: 2, ..checkpoint() }).unwrap();
+        assert!(newer(&store.load("s").unwrap_err()).is_some());
+        assert!(disk.read(&path("s")).unwrap().is_some());
+        assert!(disk.list("damaged".as_ref()).unwrap().is_empty());
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::refusal::{STATE_VERSION, refusal, refuse_newer};
 use super::set_aside;
 use crate::error::Failure;
 use crate::model::shard::{ShardId, StreamIdentity};
@@ -17,7 +18,6 @@ use crate::model::timestamp::Timestamp;
 use crate::ports::Disk;
 
 const FILE: &str = "identity.json";
-const VERSION: u32 = 1;
 
 /// What `identity.json` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,19 +61,25 @@ pub struct Settled {
 /// Why the directory is not settled.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsettled {
-    /// It holds something else's state: nothing was changed.
+    /// It holds something else's state, or cannot be used: nothing was changed.
     #[error(transparent)]
     Refused(#[from] Failure),
-    /// The disk failed; trying again goes on where it stopped.
+    /// The disk failed, or is full; trying again goes on where it stopped.
     #[error(transparent)]
-    Disk(#[from] io::Error),
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Unsettled {
+    fn from(error: io::Error) -> Self {
+        refusal(&error).map_or(Self::Disk(error), Self::Refused)
+    }
 }
 
 impl Identity {
     /// Of a keeper that has none yet; `random` makes its identifier.
     pub fn new(stream: &StreamIdentity, bucket: &str, prefix: &str, random: &mut fastrand::Rng) -> Self {
         Self {
-            version: VERSION,
+            version: STATE_VERSION,
             keeper: format!("{:08x}", random.u32(..)),
             stream: stream.name.clone(),
             stream_arn: stream.arn.clone(),
@@ -83,10 +89,12 @@ impl Identity {
         }
     }
 
-    /// What the directory holds; `None` where there is nothing, or nothing readable.
+    /// What the directory holds; `None` where there is nothing, or nothing readable. What a newer version wrote
+    /// is an error: see [`refusal`].
     pub fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
         let bytes = disk.read(Path::new(FILE))?.unwrap_or_default();
-        Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|identity| identity.version == VERSION))
+        refuse_newer(Path::new(FILE), &bytes)?;
+        Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|identity| identity.version == STATE_VERSION))
     }
 
     fn write(&self, disk: &dyn Disk) -> io::Result<()> {
@@ -125,11 +133,13 @@ pub fn settle(disk: &dyn Disk, wanted: Identity) -> Result<Settled, Unsettled> {
             stream = wanted.stream, before = %found.stream_created, now = %wanted.stream_created,
             "the stream was deleted and made again: it gets new ledgers; what is sealed of the old one is delivered to the old ones"
         );
-    } else if disk.read(Path::new(FILE))?.is_some() {
+    }
+    // Before anything is touched: files of another stream, or of a newer version, are refused here.
+    let moves = plan_moves(disk, found.as_ref(), &wanted)?;
+    if found.is_none() && disk.read(Path::new(FILE))?.is_some() {
         let kept = set_aside(disk, Path::new(FILE))?;
         tracing::warn!(kept = %kept.display(), "a damaged identity.json was set aside and is written anew");
     }
-    let moves = plan_moves(disk, found.as_ref(), &wanted)?;
     for (from, to) in &moves {
         if disk.read(to)?.is_some() {
             set_aside(disk, to)?;
@@ -157,6 +167,7 @@ struct Origin {
 
 fn origin(disk: &dyn Disk, path: &Path) -> io::Result<Option<Origin>> {
     let bytes = disk.read(path)?.unwrap_or_default();
+    refuse_newer(path, &bytes)?;
     Ok(serde_json::from_slice(&bytes).ok())
 }
 

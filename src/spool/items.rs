@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::refusal::refuse_newer;
 use crate::model::sealed::{KnownPosition, Sealed, SealedKind};
 use crate::model::sequence::{Position, SequenceNumber};
 use crate::ports::{CrashPoint, Disk, Probe};
@@ -52,6 +53,18 @@ fn slices(parts: &[Vec<u8>]) -> Vec<&[u8]> {
     parts.iter().map(Vec::as_slice).collect()
 }
 
+fn understand(manifest: &[u8], data_len: Option<u64>) -> Result<Sealed, String> {
+    let sealed: Sealed = serde_json::from_slice(manifest).map_err(|error| error.to_string())?;
+    match sealed.batch() {
+        Some(batch) if data_len != Some(batch.content.size) => Err(format!(
+            "its lines take {} bytes where the manifest says {}",
+            data_len.map_or_else(|| "no".to_owned(), |len| len.to_string()),
+            batch.content.size
+        )),
+        _ => Ok(sealed),
+    }
+}
+
 impl Item {
     /// Its bytes in the spool.
     pub fn bytes(&self) -> u64 {
@@ -90,7 +103,8 @@ impl Item {
 
 impl SpoolItems {
     /// Reads the manifests of a shard's folder. What is damaged, or belongs to another stream, is
-    /// set aside under `damaged/` and read again from the stream.
+    /// set aside under `damaged/` and read again from the stream. One of a newer version is an error, and nothing is
+    /// touched then.
     pub fn open(
         disk: Arc<dyn Disk>,
         folder: &str,
@@ -99,10 +113,14 @@ impl SpoolItems {
         let mut spool = Self { disk, folder: Path::new("spool").join(folder), items: vec![] };
         let mut damaged = vec![];
         let files = spool.disk.list(&spool.folder)?;
+        let mut loaded = vec![];
         for file in files.iter().filter(|file| !file.is_dir) {
             let Some(stem) = file.name.strip_suffix(".json") else { continue };
             let data = files.iter().find(|other| other.name == format!("{stem}.ndjson.gz"));
-            match spool.load(stem, data.map(|data| data.len)) {
+            loaded.push((stem, spool.load(stem, data.map(|data| data.len))?));
+        }
+        for (stem, loaded) in loaded {
+            match loaded {
                 Ok(sealed) if belongs(&sealed) => spool.items.push(Item {
                     follows: sealed.follows.clone(),
                     sealed,
@@ -125,18 +143,16 @@ impl SpoolItems {
         Ok((spool, damaged))
     }
 
-    fn load(&self, stem: &str, data_len: Option<u64>) -> Result<Sealed, String> {
+    /// What the manifest says, or how it is damaged.
+    fn load(&self, stem: &str, data_len: Option<u64>) -> io::Result<Result<Sealed, String>> {
         let path = self.manifest_path(stem);
-        let text = self.disk.read(&path).map_err(|error| error.to_string())?.ok_or("it is gone")?;
-        let sealed: Sealed = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-        match sealed.batch() {
-            Some(batch) if data_len != Some(batch.content.size) => Err(format!(
-                "its lines take {} bytes where the manifest says {}",
-                data_len.map_or_else(|| "no".to_owned(), |len| len.to_string()),
-                batch.content.size
-            )),
-            _ => Ok(sealed),
-        }
+        let text = match self.disk.read(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(Err("it is gone".to_owned())),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        refuse_newer(&path, &text)?;
+        Ok(understand(&text, data_len))
     }
 
     fn sort(&mut self) {
@@ -411,5 +427,21 @@ mod tests {
         assert!(items.next_at(&further).is_none());
         assert_eq!(items.sealed_end(&known(&further)), (known(&further), None));
         assert!(items.items().iter().all(|item| item.is_covered_by(&further)));
+    }
+
+    #[test]
+    fn an_item_of_a_newer_version_is_refused_and_nothing_is_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(LocalDisk::new(folder.path()));
+        let open = || SpoolItems::open(disk.clone(), "shard", |_| true);
+        let end = mark(&Position::Start, SealedKind::End(EndBody { children: vec![] }));
+        let newer = Sealed { version: 2, ..end };
+        open().unwrap().0.seal(newer, &mut UnsealedLines::default(), &NoProbe).unwrap();
+        disk.write("spool/shard/damaged.json".as_ref(), &[b"{"]).unwrap();
+        disk.write("spool/shard/open.ndjson.gz".as_ref(), &[b"lines"]).unwrap();
+        let error = open().map(|_| ()).unwrap_err();
+        assert!(crate::spool::refusal::newer(&error).is_some(), "{error}");
+        assert_eq!(disk.list("spool/shard".as_ref()).unwrap().len(), 3);
+        assert!(disk.list("damaged".as_ref()).unwrap().is_empty());
     }
 }

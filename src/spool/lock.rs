@@ -1,10 +1,14 @@
 //! One process a state directory.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
+use super::refusal::{cannot_be_used, is_no_room};
 use crate::error::Failure;
+
+/// A temporary name, as [`LocalDisk`](super::LocalDisk) gives them.
+const TRY: &str = ".tmp-lock";
 
 /// The state directory is ours until this is dropped; the system lets go of it when the process
 /// dies, however it dies.
@@ -29,13 +33,10 @@ impl StateLock {
     pub fn acquire(state_dir: &Path) -> Result<Self, Unlocked> {
         let place = state_dir.display();
         let unusable = |error: io::Error| {
-            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            if is_no_room(&error) {
                 return Unlocked::Full(error);
             }
-            Unlocked::Refused(Failure::failed(format!(
-                "the state directory {place} cannot be used: {error}\n\
-                 make it a directory that this user may write to, or set disk.state_dir to one"
-            )))
+            Unlocked::Refused(cannot_be_used(&format!("the state directory {place}"), &error))
         };
         fs::create_dir_all(state_dir).map_err(unusable)?;
         let path = state_dir.join("lock");
@@ -63,7 +64,22 @@ impl StateLock {
             // The lock is taken all the same; whether the disk takes what matters is found out there.
             tracing::warn!(%error, "the lock file does not say who has the state directory");
         }
-        Ok(Self { file })
+        match try_to_write(state_dir) {
+            // Who has no room keeps the lock: what is sealed here is delivered, and that makes room.
+            Err(error) if !is_no_room(&error) => Err(unusable(error)),
+            Ok(()) | Err(_) => Ok(Self { file }),
+        }
+    }
+}
+
+/// That the lock file could be opened does not say that others may be made beside it.
+fn try_to_write(state_dir: &Path) -> io::Result<()> {
+    // Only who has the lock does this. What a crash leaves goes with the other temporaries.
+    let path = state_dir.join(TRY);
+    let written = fs::write(&path, "may files be made here?");
+    match fs::remove_file(&path) {
+        Err(error) if written.is_ok() => Err(error),
+        _ => written,
     }
 }
 
@@ -84,6 +100,8 @@ impl Drop for StateLock {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn refused(state_dir: &Path) -> Failure {
@@ -114,6 +132,45 @@ mod tests {
         let refused = refused(&file.join("state"));
         assert_eq!(refused.exit_code(), 1);
         assert!(refused.message.contains("cannot be used"), "{refused}");
+    }
+
+    /// The modes of files say nothing to the superuser, as whom tests may run: this thread has those rights no more.
+    fn without_special_rights() {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let mut rights = capabilities(None).unwrap();
+        rights.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, rights).unwrap();
+    }
+
+    #[test]
+    fn a_directory_in_which_only_the_lock_file_may_be_written_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |bits| fs::set_permissions(folder.path(), fs::Permissions::from_mode(bits)).unwrap();
+        drop(StateLock::acquire(folder.path()).unwrap());
+        mode(0o555);
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| {
+                without_special_rights();
+                refused(folder.path())
+            });
+            let refused = refused.join().unwrap();
+            assert_eq!(refused.exit_code(), 1);
+            let said =
+                format!("the state directory {} cannot be used: Permission denied", folder.path().display());
+            assert!(refused.message.starts_with(&said), "{refused}");
+        });
+        mode(0o755);
+        StateLock::acquire(folder.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"], "what was tried leaves nothing behind");
+    }
+
+    #[test]
+    fn a_directory_without_room_is_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(TRY)).unwrap();
+        StateLock::acquire(folder.path()).unwrap();
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::Identity;
+use super::refusal::{newer, refuse_newer};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::key::serial_of;
 use crate::model::manifest::{About, BatchNotice, Notice};
@@ -35,6 +36,8 @@ pub struct Look {
     pub damaged: Damaged,
     /// Files that cannot be understood, and why; the next start sets them aside.
     pub unreadable: Vec<String>,
+    /// Files of a newer version, in the words in which the next start refuses the first of them.
+    pub newer: Vec<String>,
 }
 
 /// One shard.
@@ -70,7 +73,12 @@ pub struct Damaged {
 impl Look {
     /// Looks at a state directory. An error is a folder that may not be read.
     pub fn at(disk: &dyn Disk) -> io::Result<Self> {
-        let mut look = Self { identity: Identity::read(disk)?, ..Self::default() };
+        let mut look = Self::default();
+        match Identity::read(disk) {
+            Ok(identity) => look.identity = identity,
+            Err(error) if newer(&error).is_some() => look.newer.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
         look.checkpoints(disk)?;
         look.spool(disk)?;
         look.outbox(disk)?;
@@ -83,9 +91,16 @@ impl Look {
         self.shards.entry(folder.to_owned()).or_default()
     }
 
-    /// A file's content; `None` where it vanished, or says nothing: then that is told.
+    /// A file's content; `None` where it vanished, or is damaged or a newer version's: then that is told.
     fn parse<T: DeserializeOwned>(&mut self, disk: &dyn Disk, path: &Path) -> io::Result<Option<T>> {
         let Some(bytes) = disk.read(path)? else { return Ok(None) };
+        // Local copies are no state: no start reads them.
+        if !path.starts_with("archive")
+            && let Err(error) = refuse_newer(path, &bytes)
+        {
+            self.newer.push(error.to_string());
+            return Ok(None);
+        }
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
@@ -280,6 +295,21 @@ mod tests {
         assert_eq!(look.unreadable.len(), 1, "{:?}", look.unreadable);
         assert!(look.unreadable[0].starts_with("checkpoints/shardId-1.json: "));
         assert_eq!(Look::at(&disk).unwrap(), look, "and it is all still there");
+    }
+
+    #[test]
+    fn files_of_a_newer_version_are_told_and_not_taken_for_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path());
+        for path in ["identity.json", "checkpoints/shardId-0.json", "spool/shardId-0/91.json"] {
+            disk.write(Path::new(path), &[br#"{"version":2}"#]).unwrap();
+        }
+        let look = Look::at(&disk).unwrap();
+        assert_eq!((look.newer.len(), look.unreadable.len()), (3, 0), "{look:?}");
+        assert!(look.identity.is_none() && look.shards.is_empty(), "{look:?}");
+        assert!(
+            look.newer[0].starts_with("identity.json in the state directory was written by a newer version")
+        );
     }
 
     #[test]

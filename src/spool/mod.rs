@@ -12,6 +12,7 @@ pub mod items;
 pub mod lock;
 pub mod look;
 pub mod outbox;
+pub mod refusal;
 mod set_aside;
 
 pub use checkpoints::{DiskCheckpoints, MemoryCheckpoints};
@@ -21,4 +22,5 @@ pub use identity::{Identity, OldFolder, Settled};
 pub use lock::{StateLock, Unlocked};
 pub use look::Look;
 pub use outbox::Outbox;
+pub use refusal::STATE_VERSION;
 pub use set_aside::set_aside;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::refusal::refuse_newer;
 use super::set_aside;
 use crate::model::key::serial_of;
 use crate::model::manifest::Notice;
@@ -54,11 +55,13 @@ impl Outbox {
         self.waiting.first().copied()
     }
 
-    /// The notice that is to be sent next. A damaged one is set aside, and the one after it is next.
+    /// The notice that is to be sent next. A damaged one is set aside, and the one after it is next; one of a newer
+    /// version is an error, and stays.
     pub fn front(&mut self) -> io::Result<Option<Notice>> {
         while let Some(serial) = self.next() {
             let path = self.path(serial);
             if let Some(bytes) = self.disk.read(&path)? {
+                refuse_newer(&path, &bytes)?;
                 match serde_json::from_slice::<Notice>(&bytes) {
                     Ok(notice) if notice.serial() == serial => return Ok(Some(notice)),
                     Ok(_) => damaged(&*self.disk, &path, "it holds another serial than its name says")?,
@@ -104,6 +107,7 @@ mod tests {
     use crate::model::shard::ShardId;
     use crate::model::timestamp::Timestamp;
     use crate::spool::LocalDisk;
+    use crate::spool::refusal::newer;
 
     fn notice(serial: u64) -> Notice {
         let origin = Origin {
@@ -151,5 +155,16 @@ mod tests {
         assert_eq!(outbox.front().unwrap(), Some(notice(3)));
         assert_eq!(outbox.len(), 1);
         assert_eq!(disk.list("damaged/outbox/s".as_ref()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_notice_of_a_newer_version_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(LocalDisk::new(folder.path()));
+        let mut outbox = Outbox::open(disk.clone(), "s").unwrap();
+        outbox.add(&Notice { version: 2, ..notice(3) }).unwrap();
+        assert!(newer(&outbox.front().unwrap_err()).is_some());
+        assert_eq!((outbox.len(), disk.list("outbox/s".as_ref()).unwrap().len()), (1, 1));
+        assert!(disk.list("damaged".as_ref()).unwrap().is_empty());
     }
 }

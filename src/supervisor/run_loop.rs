@@ -14,6 +14,7 @@ use crate::model::shard::{StreamDescription, StreamIdentity, StreamStatus};
 use crate::ports::{StreamError, StreamErrorKind};
 use crate::retry::{Backoff, Pace};
 use crate::spool::identity::{Unsettled, settle};
+use crate::spool::refusal::{look_for_newer, refusal};
 use crate::spool::{Identity, Settled, StateLock, Unlocked};
 use crate::stop::Stop;
 
@@ -44,6 +45,7 @@ impl Supervisor {
         let Some(_lock) = self.lock(&stop, &mut random)? else {
             return Ok(control.requested().unwrap_or(End::Stopped));
         };
+        self.refuse_state()?;
         let left_over = disk.remove_temporaries().map_err(|error| Failure::failed(error.to_string()))?;
         if left_over > 0 {
             tracing::info!(files = left_over, "removed what interrupted writes had left behind");
@@ -76,6 +78,15 @@ impl Supervisor {
                 return Ok(None);
             }
             stop.wait(seen, backoff.next(random));
+        }
+    }
+
+    /// Before anything is touched: state of a newer version, or that may not be read. What the disk does not give just now
+    /// is asked again by whoever reads it.
+    fn refuse_state(&self) -> Result<(), Failure> {
+        match look_for_newer(&*self.services.disk) {
+            Ok(()) => Ok(()),
+            Err(error) => refusal(&error).map_or(Ok(()), Err),
         }
     }
 

@@ -236,6 +236,38 @@ fn a_state_directory_in_use_is_refused() {
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_used_ends_the_run() {
+    let bench = Bench::new(1);
+    std::fs::write(bench.state_dir().join("spool"), "no folder").unwrap();
+    let failure = bench.supervisor().run(&Control::new()).unwrap_err();
+    assert_eq!(failure.exit_code(), 1);
+    assert!(failure.message.starts_with("the state directory cannot be used: "), "{failure}");
+}
+
+#[test]
+fn state_of_a_newer_version_ends_the_run_before_anything_is_touched() {
+    let bench = Bench::new(1);
+    // Whatever becomes of the stream.
+    bench.stream.fail(Some(StreamErrorKind::NoAnswer));
+    bench.disk.write(Path::new("spool/s-0/1.json"), &[br#"{"version":2}"#]).unwrap();
+    std::fs::write(bench.state_dir().join("spool/.tmp-1-1"), "its write was cut short").unwrap();
+    let failure = bench.supervisor().run(&Control::new()).unwrap_err();
+    assert_eq!(failure.exit_code(), 1);
+    assert!(failure.message.contains("was written by a newer version of kinesis-keeper"), "{failure}");
+    assert_eq!(std::fs::read_dir(bench.state_dir().join("spool")).unwrap().count(), 2);
+    assert!(!bench.state_dir().join("damaged").exists());
+}
+
+#[test]
+fn a_shard_that_meets_a_file_of_a_newer_version_ends_the_run() {
+    let bench = Bench::new(2);
+    bench.script("s-1", &[Does::MeetNewer]);
+    let failure = bench.supervisor().run(&Control::new()).unwrap_err();
+    assert!(failure.message.contains("was written by a newer version of kinesis-keeper"), "{failure}");
+    assert_eq!(bench.count("opened"), bench.count("closed"), "every thread was joined");
+}
+
+#[test]
 fn what_hangs_beyond_the_time_to_drain_is_abandoned() {
     let mut bench = Bench::new(2);
     bench.options.drain = Duration::from_millis(20);

@@ -15,6 +15,7 @@ use super::worker::Workers;
 use crate::error::Failure;
 use crate::model::shard::{Shard, ShardId};
 use crate::shard::setup::{Mode, Next, Outcome, Ports, Setup, Shared};
+use crate::spool::refusal::newer;
 use crate::stop::{Stop, StopReason};
 
 /// A shard's own frames are shallow; compression and JSON keep their buffers on the heap.
@@ -27,7 +28,7 @@ pub(super) enum News {
     Begun,
     /// The shards that have a ledger of this creation in the bucket.
     Ledgers(Vec<ShardId>),
-    /// The bucket may not be written to.
+    /// The bucket may not be written to, or what lies on this disk not be read.
     Refused(Failure),
     /// A shard's thread is about to end.
     Finished(String, Finish),
@@ -100,7 +101,14 @@ impl Threads {
             let turned = catch_unwind(AssertUnwindSafe(|| turn(task, &own_stop)));
             let finish = match turned {
                 Ok(Ok(outcome)) => Finish::Done(outcome),
-                Ok(Err(error)) => Finish::NotOpened(error.to_string()),
+                Ok(Err(error)) => match newer(&error) {
+                    // No later try opens it: the keeper ends.
+                    Some(failure) => {
+                        reporter.tell(News::Refused(failure));
+                        Finish::Done(Outcome::Stopped)
+                    }
+                    None => Finish::NotOpened(error.to_string()),
+                },
                 Err(panic) => Finish::Died(message(&*panic)),
             };
             reporter.tell(News::Finished(own_folder, finish));

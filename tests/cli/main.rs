@@ -3,6 +3,7 @@
 
 mod manual;
 mod reading;
+mod starting;
 mod stopping;
 
 use std::process::{Command, Output};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kinesis_keeper::metrics::families::FAMILIES;
+use kinesis_keeper::metrics::families::{FAMILIES, Source as FamilySource};
 use kinesis_keeper::supervisor::DRAIN;
 
 use super::assert_none;
@@ -47,6 +47,16 @@ fn dashboards_and_alerts_name_numbers_that_exist() {
     let missing = FAMILIES.iter().filter(|family| !dashboard.contains(family.open_metrics));
     wrong.extend(missing.map(|family| format!("no panel shows {}", family.open_metrics)));
     assert_none("numbers that do not exist, or are not shown", &wrong);
+}
+
+#[test]
+fn the_page_says_how_many_numbers_cloudwatch_bills() {
+    // Gauges of the stream have no shard; all others are each shard's, and the stream's besides.
+    let of_a_shard =
+        FAMILIES.iter().filter(|family| !matches!(family.source, FamilySource::Stream(_))).count();
+    let (of_the_stream, page) = (FAMILIES.len(), read("docs/OPERATIONS.md"));
+    let told = format!("{of_the_stream} for the stream and, with `per_shard`, {of_a_shard} a shard");
+    assert!(page.contains(&told), "docs/OPERATIONS.md: {told}");
 }
 
 #[test]

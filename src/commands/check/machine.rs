@@ -81,6 +81,9 @@ fn directory(config: &Config, lines: &mut Lines) {
             lines.say(ABOUT, "lock", Verdict::Unknown, "this system does not say who holds locks")
         }
     }
+    if let Some(newer) = looked.newer.first() {
+        lines.say(ABOUT, "state", Verdict::Failed, newer.as_str());
+    }
     if let Some(identity) = &looked.identity {
         of_whom(config, identity, lines);
     }
@@ -189,6 +192,20 @@ mod tests {
         assert!(!new.exists() && !said.contains("lock"), "{said}");
         let said = told(&config(&file.join("below")));
         assert!(said.contains("FAILED   disk     state_dir"), "{said}");
+    }
+
+    #[test]
+    fn state_of_a_newer_version_stands_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("identity.json"), r#"{"version":2}"#).unwrap();
+        let said = told(&format!(
+            "[stream]\nname = \"s\"\n[archive]\nbucket = \"my-archive\"\n[disk]\nstate_dir = \"{}\"\n",
+            folder.path().display()
+        ));
+        assert!(
+            said.contains("FAILED   disk     state      identity.json in the state directory was"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -230,6 +230,7 @@ fn of_the_disk(config: &Config, look: &Look, keeper: &Keeper, totals: &Totals) -
             ByteSize(totals.spool_limit)
         ));
     }
+    told.extend(look.newer.iter().map(|file| format!("{file}: run will refuse it")));
     told.extend(look.unreadable.iter().map(|file| {
         format!("damaged file {file}; the next start sets it aside, and its records are read again")
     }));

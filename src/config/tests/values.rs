@@ -328,10 +328,15 @@ fn metrics_go_to_addresses() {
             format!("statsd = \"{wrong}\" is not an address; allowed: host:port such as 127.0.0.1:9464")
         );
     }
-    let namespace = good("metrics", "cloudwatch_namespace = \"KinesisKeeper\"").metrics.cloudwatch_namespace;
-    assert_eq!(namespace.as_deref(), Some("KinesisKeeper"));
-    let wrong = bad("metrics", "cloudwatch_namespace = \"AWS/Kinesis\"");
-    assert!(wrong.ends_with("not beginning with AWS/"), "{wrong}");
+    for name in ["KinesisKeeper", "My Company/Kinesis", "a.b-c_d#e:f 0"] {
+        let namespace =
+            good("metrics", &format!("cloudwatch_namespace = \"{name}\"")).metrics.cloudwatch_namespace;
+        assert_eq!(namespace.as_deref(), Some(name));
+    }
+    for name in ["AWS/Kinesis", ":a", " a", "a ", " ", "a\tb", "a,b", "ä"] {
+        let wrong = bad("metrics", &format!("cloudwatch_namespace = '{name}'"));
+        assert!(wrong.ends_with("not beginning with AWS/"), "{wrong}");
+    }
     assert!(!good("metrics", "per_shard = false").metrics.per_shard);
     assert_eq!(bad("metrics", "per_shard = 1"), "per_shard must be true or false, not an integer");
 }

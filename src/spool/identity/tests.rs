@@ -124,3 +124,45 @@ fn a_damaged_identity_is_set_aside_and_files_tell_their_creation() {
     let other = Identity { stream_arn: "arn:other".into(), ..wanted(2_000_000) };
     assert!(matches!(settle(&disk, other), Err(Unsettled::Refused(_))));
 }
+
+#[test]
+fn state_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let newer = |file: &str| {
+        let (folder, disk) = disk();
+        lay_state(&disk, 1_000_000);
+        let text =
+            serde_json::to_string(&wanted(1_000_000)).unwrap().replace("\"version\":1", "\"version\":2");
+        disk.write(Path::new(file), &[text.as_bytes()]).unwrap();
+        let Err(Unsettled::Refused(failure)) = settle(&disk, wanted(1_000_000)) else { panic!("settled") };
+        assert_eq!(failure.exit_code(), 1);
+        let said = format!("{file} in the state directory was written by a newer version of kinesis-keeper");
+        assert!(failure.message.starts_with(&said), "{failure}");
+        assert_eq!(disk.read(Path::new(file)).unwrap().unwrap(), text.as_bytes());
+        assert!(disk.list(Path::new("damaged")).unwrap().is_empty());
+        (folder, disk)
+    };
+    newer(FILE);
+    // Where no identity.json says whose they are, the files do.
+    let (_folder, disk) = newer("spool/s-0/17.json");
+    disk.write(Path::new(FILE), &[b"?"]).unwrap();
+    assert!(matches!(settle(&disk, wanted(1_000_000)), Err(Unsettled::Refused(_))));
+    assert!(there(&disk, FILE), "what is refused is not touched");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_refused_and_a_full_one_is_not() {
+    let (_folder, local) = disk();
+    std::fs::write(local.full_path(Path::new("outbox")), "no folder").unwrap();
+    let Err(Unsettled::Refused(failure)) = settle(&local, wanted(1_000_000)) else { panic!("settled") };
+    assert!(failure.message.starts_with("the state directory cannot be used: "), "{failure}");
+    for (kind, is_refused) in [
+        (io::ErrorKind::PermissionDenied, true),
+        (io::ErrorKind::ReadOnlyFilesystem, true),
+        (io::ErrorKind::StorageFull, false),
+        (io::ErrorKind::FileTooLarge, false),
+        (io::ErrorKind::Other, false),
+    ] {
+        let unsettled = Unsettled::from(io::Error::from(kind));
+        assert_eq!(matches!(unsettled, Unsettled::Refused(_)), is_refused, "{kind}");
+    }
+}

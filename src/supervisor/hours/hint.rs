@@ -9,10 +9,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::Disk;
-use crate::spool::set_aside;
+use crate::spool::refusal::refuse_newer;
+use crate::spool::{STATE_VERSION, set_aside};
 
 const FILE: &str = "hours.json";
-const VERSION: u32 = 1;
 
 /// What the file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +28,21 @@ pub(super) struct Hint {
 
 impl Hint {
     pub(super) fn new(key: &str, sha256: &str, finished: &BTreeSet<String>) -> Self {
-        Self { version: VERSION, key: key.to_owned(), sha256: sha256.to_owned(), finished: finished.clone() }
+        Self {
+            version: STATE_VERSION,
+            key: key.to_owned(),
+            sha256: sha256.to_owned(),
+            finished: finished.clone(),
+        }
     }
 
     /// What the disk knows; a damaged file is set aside.
     pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
         let path = Path::new(FILE);
         let Some(bytes) = disk.read(path)? else { return Ok(None) };
+        refuse_newer(path, &bytes)?;
         match serde_json::from_slice::<Self>(&bytes) {
-            Ok(hint) if hint.version == VERSION => Ok(Some(hint)),
+            Ok(hint) if hint.version == STATE_VERSION => Ok(Some(hint)),
             Ok(_) | Err(_) => {
                 let kept = set_aside(disk, path)?;
                 tracing::warn!(kept = %kept.display(), "a damaged hours.json was set aside: the bucket is searched");

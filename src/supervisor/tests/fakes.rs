@@ -18,6 +18,7 @@ use crate::model::timestamp::Timestamp;
 use crate::ports::{Meter, NoProbe};
 use crate::shard::setup::{Next, Outcome, Pacing, Ports, Setup, Shared};
 use crate::spool::copies::Keep;
+use crate::spool::refusal::refuse_newer;
 use crate::spool::{LocalDisk, MemoryCheckpoints};
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::{MeterSource, Options, Overdue, Services, Supervisor, SystemClock, Worker, Workers};
@@ -202,6 +203,7 @@ pub enum Does {
     Run,
     Panic,
     FailToOpen,
+    MeetNewer,
     End,
     Drain,
     Hang,
@@ -252,6 +254,9 @@ impl Workers for FakeWorkers {
         if does == Does::FailToOpen {
             self.log.say(format!("{folder} fails to open"));
             return Err(io::Error::other("no"));
+        }
+        if does == Does::MeetNewer {
+            refuse_newer(Path::new("spool/s/1.json"), br#"{"version":2}"#)?;
         }
         // Before the test hears of it and asks for one.
         let seals = shared.seal_requests();

@@ -137,6 +137,7 @@ fn damage_and_foreign_state_need_attention() {
         identity: Some(serde_json::from_value(identity).unwrap()),
         damaged: Damaged { files: 2, bytes: 10, named: vec!["damaged/a".into()] },
         unreadable: vec!["checkpoints/s.json: EOF".into()],
+        newer: vec!["hours.json was written by a newer version".into()],
         ..look()
     };
     let held = Holder::Held("p".into());
@@ -146,6 +147,7 @@ fn damage_and_foreign_state_need_attention() {
         told.contains("holds the state of arn:x in s3://other/raw/, not of this configuration"),
         "{told}"
     );
+    assert!(told.contains("hours.json was written by a newer version: run will refuse it"), "{told}");
     assert!(told.contains("damaged file checkpoints/s.json: EOF; the next start sets it aside"), "{told}");
     assert!(
         told.contains("2 damaged files (10 B) lie under /var/lib/kinesis-keeper/clicks/damaged"),
