@@ -30,27 +30,25 @@ pub fn report(
 ) -> Report {
     let archive = format!("s3://{}/{}", config.archive.bucket, config.archive.prefix);
     let mut warnings = Vec::new();
-    let live = match &answer {
-        Answer::Status(status) if status.stream == config.stream.name && status.archive == archive => {
-            Some(&**status)
+    let said = match &answer {
+        Answer::Status(status, place) if status.stream == config.stream.name && status.archive == archive => {
+            Some((&**status, place))
         }
-        Answer::Status(other) => {
-            let (place, stream) = (http(config), &other.stream);
-            warnings.push(format!(
-                "at metrics.http ({place}) another keeper answers: {stream} to {}",
-                other.archive
-            ));
+        Answer::Status(other, place) => {
+            let (stream, archive) = (&other.stream, &other.archive);
+            warnings.push(format!("at {place} another keeper answers: {stream} to {archive}"));
             None
         }
-        Answer::NotServed | Answer::None(_) | Answer::Unusable(_) => None,
+        Answer::None(_) => None,
     };
+    let live = said.map(|(live, _)| live);
     let mut look = look;
     for shard in live.iter().flat_map(|live| &live.shards).filter(|_| unseen.is_some()) {
         // Else the disk knows better: it counts items, too, and is no second old.
         let seen = look.shards.entry(shard.shard.to_string()).or_default();
         (seen.spool_bytes, seen.outbox) = (shard.spool_bytes, shard.outbox_notices);
     }
-    let keeper = keeper(config, &holder, &answer, live);
+    let keeper = keeper(config, &holder, &answer, said);
     let shards = shards(&look, live, &keeper, now);
     let totals = totals(config, &shards, live);
     warnings.extend(unseen);
@@ -74,11 +72,8 @@ pub fn report(
     }
 }
 
-fn http(config: &Config) -> String {
-    config.metrics.http.as_ref().map(ToString::to_string).unwrap_or_default()
-}
-
-fn keeper(config: &Config, holder: &Holder, answer: &Answer, live: Option<&Status>) -> Keeper {
+fn keeper(config: &Config, holder: &Holder, answer: &Answer, said: Option<(&Status, &String)>) -> Keeper {
+    let live = said.map(|(live, _)| live);
     let (holds, held_by) = match holder {
         Holder::Held(name) => (Some(true), Some(name.clone())),
         Holder::Nobody => (Some(false), None),
@@ -90,11 +85,11 @@ fn keeper(config: &Config, holder: &Holder, answer: &Answer, live: Option<&Statu
         holder: held_by,
         http: config.metrics.http.as_ref().map(ToString::to_string),
         answered: live.is_some(),
+        answered_at: said.map(|(_, place)| place.clone()),
         no_answer: match answer {
-            Answer::None(why) => Some(why.to_string()),
-            Answer::Unusable(why) => Some(why.clone()),
-            Answer::Status(_) if live.is_none() => Some("another keeper answers there".to_owned()),
-            Answer::Status(_) | Answer::NotServed => None,
+            Answer::None(why) => Some(why.clone()),
+            Answer::Status(_, place) if live.is_none() => Some(format!("another keeper answers at {place}")),
+            Answer::Status(..) => None,
         },
         program: live.map(|live| live.program.clone()),
         since: live.map(|live| live.since),

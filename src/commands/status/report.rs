@@ -46,11 +46,13 @@ pub struct Keeper {
     pub running: Option<bool>,
     /// Who holds the state directory.
     pub holder: Option<String>,
-    /// `metrics.http`, where it was asked.
+    /// `metrics.http`, where it is set.
     pub http: Option<String>,
-    /// Whether it answered there.
+    /// Whether it answered.
     pub answered: bool,
-    /// Why it did not, where it was asked.
+    /// Where: the socket in the state directory, else the address of `metrics.http`.
+    pub answered_at: Option<String>,
+    /// Why it did not.
     pub no_answer: Option<String>,
     /// The version of the program that runs.
     pub program: Option<String>,

@@ -7,11 +7,13 @@ use bytesize::ByteSize;
 use super::report::{Report, ShardReport, Totals};
 use crate::model::timestamp::Timestamp;
 
-const HEADER: [&str; 9] =
+const COLUMNS: usize = 9;
+
+const HEADER: [&str; COLUMNS] =
     ["SHARD", "STATE", "BEHIND", "RETENTION", "BATCH", "SPOOL", "OUTBOX", "RESTARTS", "LAST OBJECT"];
 
 /// The columns of numbers, which stand to the right.
-const NUMBERS: [bool; 9] = [false, false, true, true, true, true, true, true, false];
+const NUMBERS: [bool; COLUMNS] = [false, false, true, true, true, true, true, true, false];
 
 /// What nobody who was asked knows.
 const UNKNOWN: &str = "-";
@@ -40,11 +42,8 @@ pub fn text(report: &Report, width: Option<usize>) -> String {
 fn keeper(report: &Report) -> String {
     let keeper = &report.keeper;
     let held = keeper.holder.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    let silent = match (&keeper.no_answer, &keeper.http) {
-        (Some(why), _) => format!("; {why}, so this is what the disk knows"),
-        (None, None) => "; metrics.http is not set, so this is what the disk knows".to_owned(),
-        (None, Some(_)) => String::new(),
-    };
+    let silent = keeper.no_answer.as_ref().map(|why| format!("; {why}, so this is what the disk knows"));
+    let silent = silent.unwrap_or_default();
     match (keeper.running, keeper.since, keeper.healthy) {
         (_, Some(since), healthy) => {
             let health = if healthy == Some(true) { "every shard makes progress" } else { "NOT WELL" };
@@ -58,7 +57,7 @@ fn keeper(report: &Report) -> String {
     }
 }
 
-fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; 9] {
+fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; COLUMNS] {
     let batch = shard.batch.as_ref().map_or_else(
         || UNKNOWN.to_owned(),
         |batch| format!("{} / {} / {}", batch.records, ByteSize(batch.bytes), age(batch.age_seconds)),
@@ -83,7 +82,7 @@ fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; 9] {
     ]
 }
 
-fn last_row(totals: &Totals) -> [String; 9] {
+fn last_row(totals: &Totals) -> [String; COLUMNS] {
     let running = totals.running.map(|running| format!("{running} running")).unwrap_or_default();
     let batch = match (totals.batch_records, totals.batch_bytes) {
         (Some(records), Some(bytes)) => format!("{records} / {}", ByteSize(bytes)),
@@ -131,8 +130,8 @@ fn age(seconds: f64) -> String {
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
-fn aligned(rows: &[[String; 9]], width: Option<usize>, text: &mut String) {
-    let mut widths = [0; 9];
+fn aligned(rows: &[[String; COLUMNS]], width: Option<usize>, text: &mut String) {
+    let mut widths = [0; COLUMNS];
     for row in rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
             *widest = cell.chars().count().max(*widest);

@@ -2,13 +2,13 @@ use std::path::Path;
 
 use super::*;
 use crate::commands::status::table::text;
-use crate::metrics::ask::NoStatus;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::sealed::KnownPosition;
 use crate::model::shard::ShardId;
 use crate::spool::look::Damaged;
 
 const NOW: &str = "2026-11-22T06:00:00Z";
+const PLACE: &str = "/var/lib/kinesis-keeper/clicks/status.sock";
 
 fn config(more: &str) -> Config {
     let text = format!("[stream]\nname = \"clicks\"\n[archive]\nbucket = \"buc\"\nprefix = \"raw/\"\n{more}");
@@ -64,7 +64,11 @@ fn status(stream: &str) -> Answer {
                 "archived_at": "2026-11-22T05:58:00Z"}}],
         "last_batches": [], "last_hour": [],
     });
-    Answer::Status(Box::new(serde_json::from_value(status).unwrap()))
+    Answer::Status(Box::new(serde_json::from_value(status).unwrap()), PLACE.to_owned())
+}
+
+fn silent() -> Answer {
+    Answer::None(format!("nobody answers at {PLACE}"))
 }
 
 fn at(config: &Config, holder: Holder, answer: Answer) -> Report {
@@ -73,7 +77,7 @@ fn at(config: &Config, holder: Holder, answer: Answer) -> Report {
 
 #[test]
 fn without_a_keeper_the_disk_says_what_it_knows() {
-    let report = at(&config("[disk]\nspool_bytes = \"1 MiB\"\n"), Holder::Nobody, Answer::NotServed);
+    let report = at(&config("[disk]\nspool_bytes = \"1 MiB\"\n"), Holder::Nobody, silent());
     assert_eq!(report.keeper.running, Some(false));
     let [first, ended] = &report.shards[..] else { panic!("{:?}", report.shards) };
     assert_eq!((first.state.as_str(), first.lag_seconds), ("not running", Some(1800.0)));
@@ -102,6 +106,7 @@ fn a_running_keeper_says_more_and_its_troubles_come_first() {
     let first = &report.shards[0];
     assert_eq!((first.state.as_str(), first.lag_seconds, first.restarts), ("stopped", Some(1.5), Some(3)));
     assert_eq!(first.read_to, Some("99".parse().unwrap()));
+    assert_eq!((report.keeper.answered, report.keeper.answered_at.as_deref()), (true, Some(PLACE)));
     assert_eq!(report.warnings, ["shardId-0: stopped: two things disagree"]);
     let text = text(&report, None);
     assert!(text.contains("running since 1h00m (process 7 on h), version 0.1.0: NOT WELL"), "{text}");
@@ -113,16 +118,17 @@ fn a_running_keeper_says_more_and_its_troubles_come_first() {
 #[test]
 fn a_silent_keeper_and_another_one_are_told() {
     let config = config("[metrics]\nhttp = \":9464\"\n");
-    let nobody = || Answer::None(NoStatus::Nobody("127.0.0.1:9464".parse().unwrap()));
-    let report = at(&config, Holder::Held("process 7 on h".into()), nobody());
+    let report = at(&config, Holder::Held("process 7 on h".into()), silent());
     assert_eq!((report.keeper.running, report.shards[0].state.as_str()), (Some(true), "not known"));
-    assert!(text(&report, None).contains("running (process 7 on h); nobody answers at 127.0.0.1:9464, so"));
-    let report = at(&config, Holder::Unknown, nobody());
+    assert!(
+        text(&report, None).contains(&format!("running (process 7 on h); nobody answers at {PLACE}, so"))
+    );
+    let report = at(&config, Holder::Unknown, silent());
     assert_eq!(report.keeper.running, None);
     let report = at(&config, Holder::Nobody, status("sensors"));
     assert_eq!((report.keeper.running, report.keeper.answered), (Some(false), false));
     assert!(
-        report.warnings[0].contains("another keeper answers: sensors to s3://buc/raw/"),
+        report.warnings[0].contains(&format!("at {PLACE} another keeper answers: sensors to s3://buc/raw/")),
         "{:?}",
         report.warnings
     );
@@ -140,7 +146,7 @@ fn damage_and_foreign_state_need_attention() {
         ..look()
     };
     let held = Holder::Held("p".into());
-    let report = report(&config, look, None, held, Answer::NotServed, NOW.parse().unwrap());
+    let report = report(&config, look, None, held, silent(), NOW.parse().unwrap());
     let told = report.warnings.join("\n");
     assert!(
         told.contains("holds the state of arn:x in s3://other/raw/, not of this configuration"),
