@@ -48,9 +48,13 @@ pub fn report(
         let seen = look.shards.entry(shard.shard.to_string()).or_default();
         (seen.spool_bytes, seen.outbox) = (shard.spool_bytes, shard.outbox_notices);
     }
+    if let Some(live) = live.filter(|_| unseen.is_some()) {
+        let of_shards = live.shards.iter().map(|shard| shard.outbox_notices).sum();
+        look.hour_notices = live.totals.outbox_notices.saturating_sub(of_shards);
+    }
     let keeper = keeper(config, &holder, &answer, said);
     let shards = shards(&look, live, &keeper, now);
-    let totals = totals(config, &shards, live);
+    let totals = totals(config, &shards, look.hour_notices, live);
     warnings.extend(unseen);
     warnings.extend(live.iter().flat_map(|live| live.troubles.iter().cloned()));
     warnings.extend(of_the_disk(config, &look, &keeper, &totals));
@@ -175,7 +179,7 @@ fn last_object(disk: &ShardLook, live: Option<&BatchStatus>) -> Option<LastObjec
     told.into_iter().chain(copy).max_by_key(|object| object.serial)
 }
 
-fn totals(config: &Config, shards: &[ShardReport], live: Option<&Status>) -> Totals {
+fn totals(config: &Config, shards: &[ShardReport], hour_notices: u64, live: Option<&Status>) -> Totals {
     let largest = |values: &mut dyn Iterator<Item = Option<f64>>| values.flatten().max_by(f64::total_cmp);
     let batches = || shards.iter().filter_map(|shard| shard.batch.as_ref());
     Totals {
@@ -188,7 +192,8 @@ fn totals(config: &Config, shards: &[ShardReport], live: Option<&Status>) -> Tot
         spool_items: shards.iter().map(|shard| shard.spool_items).sum(),
         spool_bytes: shards.iter().map(|shard| shard.spool_bytes).sum(),
         spool_limit: config.disk.spool_bytes,
-        outbox_notices: shards.iter().map(|shard| shard.outbox_notices).sum(),
+        outbox_notices: shards.iter().map(|shard| shard.outbox_notices).sum::<u64>() + hour_notices,
+        hour_notices,
         restarts: live.map(|_| shards.iter().filter_map(|shard| shard.restarts).sum()),
     }
 }

@@ -83,8 +83,10 @@ pub struct Totals {
     pub spool_bytes: u64,
     /// `disk.spool_bytes`.
     pub spool_limit: u64,
-    /// Notices that wait.
+    /// Notices that wait, those of hours among them.
     pub outbox_notices: u64,
+    /// Notices of hours that wait; they are of no shard.
+    pub hour_notices: u64,
     /// Threads that died and were started again.
     pub restarts: Option<u64>,
 }

@@ -95,7 +95,10 @@ fn last_row(totals: &Totals) -> [String; COLUMNS] {
         percent(totals.retention_used),
         batch,
         amount(totals.spool_items, totals.spool_bytes),
-        totals.outbox_notices.to_string(),
+        match totals.hour_notices {
+            0 => totals.outbox_notices.to_string(),
+            hours => format!("{} ({hours} of hours)", totals.outbox_notices),
+        },
         totals.restarts.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string()),
         format!("spool limit {}", ByteSize(totals.spool_limit)),
     ]

@@ -159,3 +159,28 @@ fn damage_and_foreign_state_need_attention() {
     );
     assert_eq!(report.damaged.files, 2);
 }
+
+#[test]
+fn notices_of_hours_count_and_are_of_no_shard() {
+    let look = Look { hour_notices: 3, ..look() };
+    let (config, now) = (config(""), NOW.parse().unwrap());
+    let report = report(&config, look, None, Holder::Nobody, silent(), now);
+    assert_eq!((report.totals.shards, report.totals.outbox_notices, report.totals.hour_notices), (2, 4, 3));
+    assert!(report.warnings[0].contains(" and 4 notices wait on this disk"), "{:?}", report.warnings);
+    let text = text(&report, None);
+    assert!(
+        text.lines().any(|line| line.starts_with("total 2 ") && line.contains("4 (3 of hours)")),
+        "{text}"
+    );
+}
+
+#[test]
+fn where_the_disk_is_not_seen_the_keeper_says_how_many_notices_of_hours_wait() {
+    let Answer::Status(mut live, place) = status("clicks") else { panic!("no status") };
+    live.totals.outbox_notices = 7;
+    live.shards[0].outbox_notices = 5;
+    let (config, now) = (config(""), NOW.parse().unwrap());
+    let unseen = Some("not for this user".to_owned());
+    let report = report(&config, Look::default(), unseen, Holder::Unknown, Answer::Status(live, place), now);
+    assert_eq!((report.totals.outbox_notices, report.totals.hour_notices), (7, 2));
+}
