@@ -164,7 +164,13 @@ fn status_shows_the_batch_in_memory_without_metrics_http() {
     assert!(shard["retention_used"].is_number(), "{live}");
     assert_eq!(live["keeper"]["answered_at"], socket(&setting).display().to_string());
     assert_eq!(live["keeper"]["http"], Value::Null);
+    wait_for("the shard's beginning", LIMIT, || {
+        (report(&setting)["shards"][0]["archived"] == "start").then_some(())
+    });
     let screen = text(&run(&setting, &[]).stdout);
+    let line = screen.lines().find(|line| line.starts_with("shardId-")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!((words[1], words[2]), ("reading", "start"), "{screen}");
     assert!(screen.contains("30 / "), "{screen}");
 
     // A new run after a reload answers where the old one did; so does the one after a kill, which leaves its socket.
@@ -172,7 +178,11 @@ fn status_shows_the_batch_in_memory_without_metrics_http() {
     keeper.wait_for_log("starting anew with the file as it is now", LIMIT);
     scene.wait_all_archived(LIMIT);
     scene.put(10);
-    read(10);
+    let live = read(10);
+    let number = live["shards"][0]["archived"]["after"].as_str().unwrap();
+    let position = format!("#{} …{}", live["shards"][0]["serial"], &number[number.len() - 12..]);
+    let screen = text(&run(&setting, &[]).stdout);
+    assert!(screen.contains(&position), "{position} in {screen}");
     keeper.kill();
     let left = report(&setting);
     assert_eq!((&left["keeper"]["running"], &left["keeper"]["answered"]), (&false.into(), &false.into()));

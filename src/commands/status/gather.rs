@@ -124,7 +124,7 @@ fn shard(
     keeper: &Keeper,
     now: Timestamp,
 ) -> ShardReport {
-    let sealed = disk.sealed.as_ref();
+    let (sealed, checkpoint) = (disk.sealed.as_ref(), disk.checkpoint.as_ref());
     let ended = sealed.is_some_and(|sealed| sealed.position == Position::End);
     let state = match live {
         Some(live) => live.activity.as_str(),
@@ -151,9 +151,14 @@ fn shard(
         read_to: live
             .and_then(|live| live.read_to.clone())
             .or_else(|| sealed.and_then(|sealed| sealed.last_record.clone())),
-        archived: disk.checkpoint.as_ref().map(|saved| saved.known.position.clone()),
-        serial: disk.checkpoint.as_ref().map(|saved| saved.serial),
-        saved_at: disk.checkpoint.as_ref().map(|saved| saved.saved_at),
+        // Checkpoints that are kept in memory lie on no disk.
+        archived: checkpoint
+            .map(|saved| saved.known.position.clone())
+            .or_else(|| live.and_then(|live| live.archived_to.clone()).map(Position::After)),
+        serial: checkpoint
+            .map(|saved| saved.serial)
+            .or_else(|| live.and_then(|live| live.last_batch.as_ref()).map(|batch| batch.serial)),
+        saved_at: checkpoint.map(|saved| saved.saved_at),
         last_object: last_object(disk, live.and_then(|live| live.last_batch.as_ref())),
     }
 }

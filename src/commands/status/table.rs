@@ -5,15 +5,29 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 
 use super::report::{Report, ShardReport, Totals};
+use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Timestamp;
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 
-const HEADER: [&str; COLUMNS] =
-    ["SHARD", "STATE", "BEHIND", "RETENTION", "BATCH", "SPOOL", "OUTBOX", "RESTARTS", "LAST OBJECT"];
+const HEADER: [&str; COLUMNS] = [
+    "SHARD",
+    "STATE",
+    "POSITION",
+    "BEHIND",
+    "RETENTION",
+    "BATCH",
+    "SPOOL",
+    "OUTBOX",
+    "RESTARTS",
+    "LAST OBJECT",
+];
 
 /// The columns of numbers, which stand to the right.
-const NUMBERS: [bool; COLUMNS] = [false, false, true, true, true, true, true, true, false];
+const NUMBERS: [bool; COLUMNS] = [false, false, false, true, true, true, true, true, true, false];
+
+/// Sequence numbers have 56 digits, of which the last tell records of a shard apart; `--json` has all of them.
+const DIGITS: usize = 12;
 
 /// What nobody who was asked knows.
 const UNKNOWN: &str = "-";
@@ -72,6 +86,7 @@ fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; COLUMNS] {
     [
         shard.shard.clone(),
         shard.state.clone(),
+        position(shard),
         seconds(shard.lag_seconds),
         percent(shard.retention_used),
         batch,
@@ -91,6 +106,7 @@ fn last_row(totals: &Totals) -> [String; COLUMNS] {
     [
         format!("total {}", totals.shards),
         running,
+        String::new(),
         seconds(totals.lag_seconds),
         percent(totals.retention_used),
         batch,
@@ -102,6 +118,28 @@ fn last_row(totals: &Totals) -> [String; COLUMNS] {
         totals.restarts.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string()),
         format!("spool limit {}", ByteSize(totals.spool_limit)),
     ]
+}
+
+/// Where the archive ends: the newest ledger entry and the last record of it; what is read while there is none.
+fn position(shard: &ShardReport) -> String {
+    let entry = shard.serial.map(|serial| format!("#{serial} ")).unwrap_or_default();
+    match (&shard.archived, &shard.read_to) {
+        (Some(Position::Start), _) => "start".to_owned(),
+        (Some(Position::End), _) => "end".to_owned(),
+        (Some(Position::After(number)), _) => format!("{entry}{}", tail(number)),
+        (Some(Position::Before(number)), _) => format!("{entry}before {}", tail(number)),
+        (None, Some(number)) => format!("read {}", tail(number)),
+        (None, None) => UNKNOWN.to_owned(),
+    }
+}
+
+/// `…575989136588`
+fn tail(number: &SequenceNumber) -> String {
+    let digits = number.as_str();
+    match digits.len().checked_sub(DIGITS).filter(|more| *more > 0).and_then(|from| digits.get(from..)) {
+        Some(last) => format!("…{last}"),
+        None => digits.to_owned(),
+    }
 }
 
 fn amount(items: u64, bytes: u64) -> String {
@@ -171,13 +209,13 @@ mod tests {
         let mut text = String::new();
         let rows = [
             HEADER.map(str::to_owned),
-            ["a", "reading", "5s", "0.1%", "-", "0", "0", "0", "x"].map(str::to_owned),
+            ["a", "reading", "#1 7", "5s", "0.1%", "-", "0", "0", "0", "x"].map(str::to_owned),
         ];
         aligned(&rows, None, &mut text);
         assert_eq!(
             text,
-            "SHARD  STATE    BEHIND  RETENTION  BATCH  SPOOL  OUTBOX  RESTARTS  LAST OBJECT\n\
-             a      reading      5s       0.1%      -      0       0         0  x\n"
+            "SHARD  STATE    POSITION  BEHIND  RETENTION  BATCH  SPOOL  OUTBOX  RESTARTS  LAST OBJECT\n\
+             a      reading  #1 7          5s       0.1%      -      0       0         0  x\n"
         );
         let mut text = String::new();
         aligned(&rows, Some(14), &mut text);

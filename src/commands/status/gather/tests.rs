@@ -94,7 +94,23 @@ fn without_a_keeper_the_disk_says_what_it_knows() {
     let line = text.lines().find(|line| line.starts_with("shardId-0")).unwrap();
     assert_eq!(
         line.split_whitespace().collect::<Vec<_>>(),
-        ["shardId-0", "not", "running", "30m00s", "-", "-", "2", "/", "878.9", "KiB", "1", "-", "#41"]
+        [
+            "shardId-0",
+            "not",
+            "running",
+            "#41",
+            "77",
+            "30m00s",
+            "-",
+            "-",
+            "2",
+            "/",
+            "878.9",
+            "KiB",
+            "1",
+            "-",
+            "#41"
+        ]
     );
 }
 
@@ -183,4 +199,50 @@ fn where_the_disk_is_not_seen_the_keeper_says_how_many_notices_of_hours_wait() {
     let unseen = Some("not for this user".to_owned());
     let report = report(&config, Look::default(), unseen, Holder::Unknown, Answer::Status(live, place), now);
     assert_eq!((report.totals.outbox_notices, report.totals.hour_notices), (7, 2));
+}
+
+/// The cell of the first shard under POSITION.
+fn position(report: &Report) -> String {
+    let text = text(report, None);
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("SHARD"));
+    let (header, row) = (lines.next().unwrap(), lines.next().unwrap());
+    let (from, to) = (header.find("POSITION").unwrap(), header.find("BEHIND").unwrap());
+    row.chars().skip(from).take(to - from).collect::<String>().trim().to_owned()
+}
+
+#[test]
+fn the_position_stays_readable() {
+    let number = "49590338271490256608559692538361571095921575989136588898";
+    let at_position = |position: Option<Position>, read_to: Option<&str>| {
+        let mut report = at(&config(""), Holder::Nobody, silent());
+        report.shards.truncate(1);
+        report.shards[0].state = "reading".into();
+        report.shards[0].archived = position;
+        report.shards[0].read_to = read_to.map(|number| number.parse().unwrap());
+        report
+    };
+    let told = |at: Option<Position>, read_to| position(&at_position(at, read_to));
+    assert_eq!(told(Some(Position::After(number.parse().unwrap())), None), "#41 …989136588898");
+    assert_eq!(told(Some(Position::Before(number.parse().unwrap())), None), "#41 before …989136588898");
+    assert_eq!(told(Some(Position::Start), Some("5")), "start");
+    assert_eq!(told(Some(Position::End), Some("5")), "end");
+    let report = at_position(None, Some(number));
+    assert_eq!(position(&report), "read …989136588898", "nothing is archived yet");
+    assert_eq!(position(&at_position(None, None)), "-");
+    let json = serde_json::to_string(&report).unwrap();
+    assert!(json.contains(number), "the whole number stays in --json: {json}");
+}
+
+#[test]
+fn where_no_checkpoint_lies_on_the_disk_the_keeper_says_the_position() {
+    let mut look = look();
+    look.shards.clear();
+    let held = Holder::Held("process 7 on h".into());
+    let report = report(&config(""), look, None, held, status("clicks"), NOW.parse().unwrap());
+    let first = &report.shards[0];
+    assert_eq!(
+        (first.archived.clone(), first.serial),
+        (Some(Position::After("77".parse().unwrap())), Some(41))
+    );
+    assert_eq!(position(&report), "#41 77");
 }
