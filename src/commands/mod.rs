@@ -60,8 +60,9 @@ const STATUS_HELP: &str = "Examples:
   kinesis-keeper status clickstream.toml --watch 5s
   kinesis-keeper status clickstream.toml --json | jq .warnings
 
-Reads the state directory, and asks the running keeper where metrics.http is set. Takes no lock and
-writes nothing; a keeper need not run. Exits 1 if the state directory cannot be looked at.";
+Reads the state directory, and asks the running keeper on the socket in it, else at metrics.http.
+Takes no lock and writes nothing; a keeper need not run. Exits 1 if the state directory cannot be
+looked at.";
 
 const VERIFY_HELP: &str = "Examples:
   kinesis-keeper verify /etc/kinesis-keeper/clickstream.toml

@@ -22,7 +22,7 @@ use crate::config::{Config, HostPort};
 use crate::error::Failure;
 use crate::logging;
 use crate::metrics::pusher::EVERY;
-use crate::metrics::{Pusher, Registry, Server, Statsd, serve};
+use crate::metrics::{Pusher, Registry, Server, Statsd, serve, serve_locally};
 use crate::ports::{Clock, MetricSink};
 use crate::spool::refusal::newer;
 use crate::spool::{Identity, LocalDisk, StateLock, Unlocked};
@@ -255,7 +255,9 @@ fn keep(prepared: &Prepared, handle: &Handle, control: &Control, service: &Servi
     let publishing = Publishing::start(prepared, &registry, &blocking, &clock, handle)?;
     service.follow(&registry);
     let services = services(config, clients, &blocking, clock, &registry);
-    let outcome = Supervisor::new(services, options(config, fastrand::Rng::new().u64(..))).run(control);
+    let supervisor = Supervisor::new(services, options(config, fastrand::Rng::new().u64(..)));
+    let beside = || serve_locally(&config.disk.state_dir, registry.clone(), handle);
+    let outcome = supervisor.run_beside(control, beside);
     publishing.end();
     if let Ok(end) = outcome {
         tracing::info!(end = ?end, "kinesis-keeper has stopped");

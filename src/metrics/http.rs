@@ -1,11 +1,12 @@
 //! The HTTP server: `/metrics` and `/healthz` for a scraper and a probe, `/` and `/status.json` for a person.
 //!
-//! Owns the socket and its limits. A connection serves one request and lives for ten seconds at
-//! most, so that idle or slow peers cannot use up the connections or the memory. Nothing can be changed
-//! through it, and the page asks nobody but this server.
+//! Owns what is answered and its limits; where it listens is [`serve`]'s address, or the socket of [`super::local`].
+//! A connection serves one request and lives for ten seconds at most, so that idle or slow peers cannot use up the
+//! connections or the memory. Nothing can be changed through it, and the page asks nobody but this server.
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
@@ -76,6 +78,12 @@ const SAID: [(HeaderName, HeaderValue); 4] = [
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    serving: Serving,
+}
+
+/// Connections are taken and answered, by a task of the runtime.
+#[derive(Debug)]
+pub(super) struct Serving {
     handle: Handle,
     task: Option<JoinHandle<()>>,
 }
@@ -93,7 +101,7 @@ fn serve_within(
     handle: &Handle,
     stop: Stop,
 ) -> Result<Server, Failure> {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         let hint = "choose a free address of this machine as metrics.http";
         Failure::failed(format!("cannot serve metrics on {addr}: {error}; {hint}"))
     };
@@ -103,14 +111,12 @@ fn serve_within(
     let entered = handle.enter();
     let listener = TcpListener::from_std(listener).map_err(failed)?;
     drop(entered);
-    let door = Door {
-        limits,
-        registry,
-        connections: Arc::new(Semaphore::new(limits.connections)),
-        renderings: Arc::new(Semaphore::new(limits.renderings)),
-    };
-    let task = handle.spawn(accept(listener, door, stop));
-    Ok(Server { address, handle: handle.clone(), task: Some(task) })
+    Ok(Server { address, serving: Serving::start(limits, listener, registry, handle, stop) })
+}
+
+/// Serves on a socket of this machine what [`serve`] serves at an address.
+pub(super) fn serve_on(listener: UnixListener, registry: Registry, handle: &Handle, stop: Stop) -> Serving {
+    Serving::start(LIMITS, listener, registry, handle, stop)
 }
 
 impl Server {
@@ -121,7 +127,30 @@ impl Server {
 
     /// Waits until the last answer was sent after a stop, a few seconds at most. Not to be called
     /// from a task of the runtime.
-    pub fn join(mut self) {
+    pub fn join(self) {
+        self.serving.join();
+    }
+}
+
+impl Serving {
+    fn start(
+        limits: Limits,
+        listener: impl Listener,
+        registry: Registry,
+        handle: &Handle,
+        stop: Stop,
+    ) -> Self {
+        let door = Door {
+            limits,
+            registry,
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            renderings: Arc::new(Semaphore::new(limits.renderings)),
+        };
+        Self { handle: handle.clone(), task: Some(handle.spawn(accept(listener, door, stop))) }
+    }
+
+    /// As [`Server::join`].
+    pub(super) fn join(mut self) {
         if let Some(task) = self.task.take() {
             // An error means that the task panicked or was cancelled: it is over in any case.
             let _ = self.handle.block_on(task);
@@ -129,11 +158,34 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Serving {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
         }
+    }
+}
+
+/// Who takes connections.
+trait Listener: Send + Sync + 'static {
+    type Peer: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Peer>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Peer = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(socket, _)| socket)
+    }
+}
+
+impl Listener for UnixListener {
+    type Peer = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(socket, _)| socket)
     }
 }
 
@@ -146,7 +198,7 @@ struct Door {
     renderings: Arc<Semaphore>,
 }
 
-async fn accept(listener: TcpListener, door: Door, stop: Stop) {
+async fn accept<L: Listener>(listener: L, door: Door, stop: Stop) {
     let mut open = JoinSet::new();
     let mut stopped = pin!(stop.stopped());
     loop {
@@ -174,16 +226,19 @@ async fn accept(listener: TcpListener, door: Door, stop: Stop) {
     // Dropping the set aborts whoever is still connected.
 }
 
-async fn next_peer(
-    listener: &TcpListener,
+async fn next_peer<L: Listener>(
+    listener: &L,
     connections: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (socket, _) = listener.accept().await?;
-    Ok((socket, permit))
+) -> io::Result<(L::Peer, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.next().await?, permit))
 }
 
-async fn connection(socket: TcpStream, _permit: OwnedSemaphorePermit, door: Door) {
+async fn connection(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    _permit: OwnedSemaphorePermit,
+    door: Door,
+) {
     let limits = door.limits;
     // Held until the connection is over, and with it the text that is being sent.
     let rendering: Arc<Mutex<Option<OwnedSemaphorePermit>>> = Arc::default();

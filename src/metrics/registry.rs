@@ -14,7 +14,7 @@ use super::meter::{LastBatches, ShardMeter};
 use super::snapshot::{ShardNumbers, Snapshot};
 use super::status::{self, MinuteStatus, ShardStatus, Status, Sums};
 use super::tally::{Errors, Tally};
-use crate::model::metric::{Counter, Service};
+use crate::model::metric::{Counter, Gauge, Service};
 use crate::model::shard::ShardId;
 use crate::model::timestamp::Timestamp;
 use crate::ports::{Clock, Meter, ShardState};
@@ -38,6 +38,7 @@ struct Inner {
     /// Failed calls about the stream as a whole, or of the sinks.
     errors: Mutex<Errors>,
     state: Mutex<Option<String>>,
+    hours: Mutex<HourNotices>,
     batch_memory: AtomicU64,
     shards_running: AtomicU64,
     /// The bits of an `f64`.
@@ -48,6 +49,15 @@ struct Inner {
     archive: OnceLock<String>,
     last_batches: LastBatches,
     history: Mutex<History>,
+}
+
+/// Notices of hours, which are of no shard.
+#[derive(Default)]
+struct HourNotices {
+    /// How many wait; `None` where nobody has looked yet.
+    waiting: Option<usize>,
+    /// What keeps them from going out.
+    trouble: Option<String>,
 }
 
 #[derive(Default)]
@@ -75,6 +85,7 @@ impl Registry {
             shards: Mutex::default(),
             errors: Mutex::default(),
             state: Mutex::new(Some("waiting for stream".to_owned())),
+            hours: Mutex::default(),
             batch_memory: AtomicU64::new(0),
             shards_running: AtomicU64::new(0),
             key_space_covered: AtomicU64::new(0),
@@ -150,6 +161,15 @@ impl Registry {
         *lock(&self.inner.state) = state;
     }
 
+    /// How many notices of hours wait on this disk, and what keeps them from going out.
+    pub fn hour_notices(&self, waiting: usize, trouble: Option<&str>) {
+        let mut hours = lock(&self.inner.hours);
+        hours.waiting = Some(waiting);
+        if hours.trouble.as_deref() != trouble {
+            hours.trouble = trouble.map(str::to_owned);
+        }
+    }
+
     /// Whether the stream was reached, and is.
     pub fn is_stream_reached(&self) -> bool {
         lock(&self.inner.state).is_none()
@@ -189,7 +209,10 @@ impl Registry {
         drop(shards);
         let mut of_no_shard = Tally::default();
         of_no_shard.errors.clone_from(&lock(&self.inner.errors));
+        of_no_shard.gauges[Gauge::OutboxNotices as usize] =
+            lock(&self.inner.hours).waiting.map(|waiting| waiting as f64);
         total.add_counts(&of_no_shard);
+        total.add_gauges(&of_no_shard);
         Snapshot {
             stream: self.inner.stream.clone(),
             per_shard: self.inner.per_shard,
@@ -268,7 +291,10 @@ impl Registry {
     pub fn health(&self) -> Health {
         let states = self.states();
         let stream = lock(&self.inner.state).clone();
-        health::judge(self.inner.clock.monotonic(), stream, &states)
+        let mut health = health::judge(self.inner.clock.monotonic(), stream, &states);
+        let trouble = lock(&self.inner.hours).trouble.clone();
+        health.troubles.extend(trouble.map(|trouble| format!("notices of hours wait: {trouble}")));
+        health
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Snapshot {
     pub(super) stream: String,
     pub(super) per_shard: bool,
     pub(super) shards: Vec<ShardNumbers>,
-    /// Failed calls that belong to no shard.
+    /// What belongs to no shard: failed calls, and the notices of hours.
     pub(super) of_no_shard: Tally,
     /// Everything together, with shards long gone.
     pub(super) total: Tally,
@@ -50,7 +50,7 @@ impl Snapshot {
         self.total.counters[counter as usize]
     }
 
-    /// A gauge of all running shards together; `None` where none has set it.
+    /// A gauge of all running shards together, and of what belongs to none; `None` where nobody has set it.
     pub const fn gauge(&self, gauge: Gauge) -> Option<f64> {
         self.total.gauges[gauge as usize]
     }
@@ -78,7 +78,8 @@ impl Snapshot {
         }
         if !self.per_shard || shape.totals {
             read(family, shape, None, &self.total, &mut readings);
-        } else if family.source == Source::Errors {
+        } else if matches!(family.source, Source::Errors | Source::Gauge(Gauge::OutboxNotices)) {
+            // Beside those of the shards, so that a sum over all labels is the stream's.
             read(family, shape, None, &self.of_no_shard, &mut readings);
         }
         readings

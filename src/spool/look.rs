@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::Identity;
+use super::outbox::HOURS;
 use super::refusal::{newer, refuse_newer};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::key::serial_of;
@@ -32,6 +33,8 @@ pub struct Look {
     pub identity: Option<Identity>,
     /// By folder name: the shard's id, or `{shard}@{creation}` of an earlier creation of the stream.
     pub shards: BTreeMap<String, ShardLook>,
+    /// Notices of hours that wait.
+    pub hour_notices: u64,
     /// Files that a keeper set aside.
     pub damaged: Damaged,
     /// Files that cannot be understood, and why; the next start sets them aside.
@@ -149,8 +152,10 @@ impl Look {
     fn outbox(&mut self, disk: &dyn Disk) -> io::Result<()> {
         for (name, folder) in folders(disk, "outbox")? {
             let waiting = disk.list(&folder)?.iter().filter(|file| serial_of(&file.name).is_some()).count();
-            if waiting > 0 {
-                self.shard(&name).outbox = waiting as u64;
+            match waiting as u64 {
+                waiting if name == HOURS => self.hour_notices = waiting,
+                0 => {}
+                waiting => self.shard(&name).outbox = waiting,
             }
         }
         Ok(())
@@ -277,6 +282,8 @@ mod tests {
         put("spool/shardId-0/200.ndjson.gz", "not sealed yet");
         put("outbox/shardId-0/000000000041.json", "{}");
         put("outbox/shardId-0@77/000000000003.json", "{}");
+        put("outbox/@hours/000000495000.json", "{}");
+        put("outbox/@hours/000000495001.json", "{}");
         put("archive/s/dt=2026-11-22/hour=04/shardId-0-99.ndjson.gz.json", &sidecar(39));
         put("archive/s/dt=2026-11-22/hour=05/shardId-0-9.ndjson.gz.json", &sidecar(40));
         put("archive/s/dt=2026-11-22/hour=05/shardId-0-10.ndjson.gz.json", &sidecar(41));
@@ -284,6 +291,7 @@ mod tests {
         let look = Look::at(&disk).unwrap();
         let names: Vec<_> = look.shards.keys().map(String::as_str).collect();
         assert_eq!(names, ["shardId-0", "shardId-0@77", "shardId-2"]);
+        assert_eq!(look.hour_notices, 2, "of no shard");
         let shard = &look.shards["shardId-0"];
         assert_eq!((shard.spool_items, shard.spool_bytes, shard.outbox), (2, 10, 1));
         assert_eq!(shard.oldest_sealed, Some("2026-11-22T05:10:00Z".parse().unwrap()));

@@ -1,6 +1,6 @@
-//! The outbox of one shard: notices that are still to be sent, in the order of their serials.
+//! The outbox of one shard, or of the hours: notices that are still to be sent, in the order of their serials.
 //!
-//! Owns the files under `outbox/{folder}/`. Does not send: the shard does.
+//! Owns the files under `outbox/{folder}/`. Does not send: the shard does, or who tells the hours.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,6 +12,9 @@ use super::set_aside;
 use crate::model::key::serial_of;
 use crate::model::manifest::Notice;
 use crate::ports::Disk;
+
+/// The folder of the hours' notices in the outbox; no shard's, nor an earlier creation's.
+pub const HOURS: &str = "@hours";
 
 /// Notices waiting on this disk; a notice leaves only when it was sent.
 pub struct Outbox {

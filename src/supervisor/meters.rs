@@ -34,6 +34,9 @@ pub trait MeterSource: Send + Sync {
     /// A call that belongs to no shard failed.
     fn error(&self, service: Service, kind: &'static str);
 
+    /// How many notices of hours wait on this disk, and what keeps them from going out.
+    fn hour_notices(&self, waiting: usize, trouble: Option<&str>);
+
     /// The running shards that should have made progress by now.
     fn overdue(&self) -> Vec<Overdue>;
 }
@@ -69,6 +72,10 @@ impl MeterSource for Registry {
 
     fn error(&self, service: Service, kind: &'static str) {
         Self::error(self, service, kind);
+    }
+
+    fn hour_notices(&self, waiting: usize, trouble: Option<&str>) {
+        Self::hour_notices(self, waiting, trouble);
     }
 
     fn overdue(&self) -> Vec<Overdue> {

@@ -39,6 +39,11 @@ impl Supervisor {
     /// Keeps the stream until `control` asks it to end, or something only the operator can mend
     /// forbids to go on. All threads are joined then.
     pub fn run(&self, control: &Control) -> Result<End, Failure> {
+        self.run_beside(control, || ())
+    }
+
+    /// As [`Self::run`]; what `beside` gives lives as long as the state directory is ours, and not a moment longer.
+    pub fn run_beside<T>(&self, control: &Control, beside: impl FnOnce() -> T) -> Result<End, Failure> {
         let stop = control.token();
         let Services { disk, meters, .. } = &self.services;
         let mut random = fastrand::Rng::with_seed(self.options.seed);
@@ -46,6 +51,8 @@ impl Supervisor {
             return Ok(control.requested().unwrap_or(End::Stopped));
         };
         self.refuse_state()?;
+        // Declared after the lock, so that it is dropped before it.
+        let _beside = beside();
         let left_over = disk.remove_temporaries().map_err(|error| Failure::failed(error.to_string()))?;
         if left_over > 0 {
             tracing::info!(files = left_over, "removed what interrupted writes had left behind");

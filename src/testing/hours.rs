@@ -41,6 +41,7 @@ pub fn tell_hours(
         disk: MemoryDisk::new(trouble),
         notifier: None,
         errors: Arc::new(|_, _| ()),
+        waiting: Arc::new(|_, _| ()),
     };
     let settings = HourSettings {
         stream: stream.clone(),

@@ -42,6 +42,10 @@ fn told(report: &Value) -> String {
     warnings.iter().map(|warning| format!("{}\n", warning.as_str().unwrap())).collect()
 }
 
+fn socket(setting: &Setting) -> PathBuf {
+    setting.state().join("status.sock")
+}
+
 /// Every file with its length and the time of its last change.
 fn everything(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let mut found = BTreeMap::new();
@@ -109,17 +113,18 @@ fn status_tells_what_waits_on_the_disk_and_what_is_damaged() {
     setting.s3 = proxy.endpoint().to_owned();
     let mut keeper = setting.start();
     scene.put(50);
-    // Without metrics.http the disk and the lock are all there is to ask.
     let running = wait_for("sealed items", LIMIT, || {
         Some(report_once(&setting)?).filter(|report| report["totals"]["spool_items"].as_u64() >= Some(5))
     });
-    assert_eq!(
-        (&running["keeper"]["running"], &running["keeper"]["answered"]),
-        (&true.into(), &false.into())
-    );
-    assert!(
-        text(&run(&setting, &[]).stdout).contains("metrics.http is not set, so this is what the disk knows")
-    );
+    assert_eq!((&running["keeper"]["running"], &running["keeper"]["answered"]), (&true.into(), &true.into()));
+    // Without a socket and metrics.http the disk and the lock are all there is to ask.
+    fs::remove_file(socket(&setting)).unwrap();
+    let silent = report(&setting);
+    assert_eq!((&silent["keeper"]["running"], &silent["keeper"]["answered"]), (&true.into(), &false.into()));
+    assert!(silent["totals"]["spool_items"].as_u64() >= Some(5), "{silent}");
+    let nobody = format!("nobody answers at {}, so this is what the disk knows", socket(&setting).display());
+    let screen = text(&run(&setting, &[]).stdout);
+    assert!(screen.contains(&nobody), "{screen}");
     keeper.kill();
     let damaged = setting.state().join("damaged/spool/x.json");
     fs::create_dir_all(damaged.parent().unwrap()).unwrap();
@@ -135,6 +140,58 @@ fn status_tells_what_waits_on_the_disk_and_what_is_damaged() {
     assert!(told.contains("wait on this disk and go first at the next start"), "{told}");
     assert!(told.contains("1 damaged files (4 B) lie under "), "{told}");
     assert!(told.contains("damaged file checkpoints/shardId-000000000007.json: "), "{told}");
+}
+
+/// What is in memory is on no disk, and `metrics.http` is not set by default.
+#[test]
+fn status_shows_the_batch_in_memory_without_metrics_http() {
+    let mut scene = Scene::new("insight", 1);
+    let setting = scene.setting().max_age("1h");
+    let mut keeper = setting.start();
+    let read = |records: u64| {
+        wait_for("the records in memory", LIMIT, || {
+            Some(report_once(&setting)?)
+                .filter(|report| report["totals"]["batch_records"].as_u64() == Some(records))
+        })
+    };
+    scene.put(30);
+    let live = read(30);
+    let shard = &live["shards"][0];
+    assert!(
+        shard["batch"]["bytes"].as_u64() > Some(0) && shard["batch"]["age_seconds"].is_number(),
+        "{live}"
+    );
+    assert!(shard["retention_used"].is_number(), "{live}");
+    assert_eq!(live["keeper"]["answered_at"], socket(&setting).display().to_string());
+    assert_eq!(live["keeper"]["http"], Value::Null);
+    wait_for("the shard's beginning", LIMIT, || {
+        (report(&setting)["shards"][0]["archived"] == "start").then_some(())
+    });
+    let screen = text(&run(&setting, &[]).stdout);
+    let line = screen.lines().find(|line| line.starts_with("shardId-")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!((words[1], words[2]), ("reading", "start"), "{screen}");
+    assert!(screen.contains("30 / "), "{screen}");
+
+    // A new run after a reload answers where the old one did; so does the one after a kill, which leaves its socket.
+    keeper.signal(Signal::HUP);
+    keeper.wait_for_log("starting anew with the file as it is now", LIMIT);
+    scene.wait_all_archived(LIMIT);
+    scene.put(10);
+    let live = read(10);
+    let number = live["shards"][0]["archived"]["after"].as_str().unwrap();
+    let position = format!("#{} …{}", live["shards"][0]["serial"], &number[number.len() - 12..]);
+    let screen = text(&run(&setting, &[]).stdout);
+    assert!(screen.contains(&position), "{position} in {screen}");
+    keeper.kill();
+    let left = report(&setting);
+    assert_eq!((&left["keeper"]["running"], &left["keeper"]["answered"]), (&false.into(), &false.into()));
+    assert!(socket(&setting).exists());
+    let mut keeper = setting.start();
+    read(10);
+    keeper.stop();
+    assert!(!socket(&setting).exists(), "an orderly end takes it away");
+    scene.check();
 }
 
 /// As [`report`], while the directory need not be there yet.

@@ -66,6 +66,7 @@ impl Keeper {
             disk: Arc::<MemoryDisk>::clone(&self.disk),
             notifier: Some(Arc::<Recorder>::clone(&self.recorder)),
             errors: Arc::new(|_, _| ()),
+            waiting: Arc::new(|_, _| ()),
         };
         let settings = HourSettings {
             stream: identity.clone(),

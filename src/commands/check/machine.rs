@@ -14,7 +14,7 @@ use super::line::{Lines, Verdict};
 use crate::commands::status::is_of;
 use crate::commands::wiring::auto_is_blind;
 use crate::config::{Config, HostPort};
-use crate::metrics::ask::{NoStatus, ask};
+use crate::metrics::ask::{NoStatus, Place, ask};
 use crate::spool::{Holder, Identity, LocalDisk, Look, holder};
 use crate::supervisor::Machine;
 
@@ -136,7 +136,7 @@ fn http(config: &Config, place: &HostPort, runtime: &Runtime, lines: &mut Lines)
         Ok(address) => address,
         Err(why) => return lines.say("metrics", WHAT, Verdict::Failed, why),
     };
-    let (verdict, said) = match runtime.block_on(ask(address)) {
+    let (verdict, said) = match runtime.block_on(ask(&Place::Http(address))) {
         Ok(status) if status.stream == config.stream.name => {
             (Verdict::Ok, format!("{place} is served by the keeper of this stream"))
         }
@@ -147,7 +147,7 @@ fn http(config: &Config, place: &HostPort, runtime: &Runtime, lines: &mut Lines)
         Err(why @ NoStatus::Strange { .. }) => {
             (Verdict::Failed, format!("{place} is taken: {why}; choose another port"))
         }
-        Err(NoStatus::Nobody(_)) => match TcpListener::bind(address) {
+        Err(NoStatus::Nobody(_) | NoStatus::Barred { .. }) => match TcpListener::bind(address) {
             Ok(_) => (Verdict::Ok, format!("{place} is free")),
             Err(error) => (Verdict::Failed, format!("{place} cannot be listened on: {error}")),
         },

@@ -30,29 +30,31 @@ pub fn report(
 ) -> Report {
     let archive = format!("s3://{}/{}", config.archive.bucket, config.archive.prefix);
     let mut warnings = Vec::new();
-    let live = match &answer {
-        Answer::Status(status) if status.stream == config.stream.name && status.archive == archive => {
-            Some(&**status)
+    let said = match &answer {
+        Answer::Status(status, place) if status.stream == config.stream.name && status.archive == archive => {
+            Some((&**status, place))
         }
-        Answer::Status(other) => {
-            let (place, stream) = (http(config), &other.stream);
-            warnings.push(format!(
-                "at metrics.http ({place}) another keeper answers: {stream} to {}",
-                other.archive
-            ));
+        Answer::Status(other, place) => {
+            let (stream, archive) = (&other.stream, &other.archive);
+            warnings.push(format!("at {place} another keeper answers: {stream} to {archive}"));
             None
         }
-        Answer::NotServed | Answer::None(_) | Answer::Unusable(_) => None,
+        Answer::None(_) => None,
     };
+    let live = said.map(|(live, _)| live);
     let mut look = look;
     for shard in live.iter().flat_map(|live| &live.shards).filter(|_| unseen.is_some()) {
         // Else the disk knows better: it counts items, too, and is no second old.
         let seen = look.shards.entry(shard.shard.to_string()).or_default();
         (seen.spool_bytes, seen.outbox) = (shard.spool_bytes, shard.outbox_notices);
     }
-    let keeper = keeper(config, &holder, &answer, live);
+    if let Some(live) = live.filter(|_| unseen.is_some()) {
+        let of_shards = live.shards.iter().map(|shard| shard.outbox_notices).sum();
+        look.hour_notices = live.totals.outbox_notices.saturating_sub(of_shards);
+    }
+    let keeper = keeper(config, &holder, &answer, said);
     let shards = shards(&look, live, &keeper, now);
-    let totals = totals(config, &shards, live);
+    let totals = totals(config, &shards, look.hour_notices, live);
     warnings.extend(unseen);
     warnings.extend(live.iter().flat_map(|live| live.troubles.iter().cloned()));
     warnings.extend(of_the_disk(config, &look, &keeper, &totals));
@@ -74,11 +76,8 @@ pub fn report(
     }
 }
 
-fn http(config: &Config) -> String {
-    config.metrics.http.as_ref().map(ToString::to_string).unwrap_or_default()
-}
-
-fn keeper(config: &Config, holder: &Holder, answer: &Answer, live: Option<&Status>) -> Keeper {
+fn keeper(config: &Config, holder: &Holder, answer: &Answer, said: Option<(&Status, &String)>) -> Keeper {
+    let live = said.map(|(live, _)| live);
     let (holds, held_by) = match holder {
         Holder::Held(name) => (Some(true), Some(name.clone())),
         Holder::Nobody => (Some(false), None),
@@ -90,11 +89,11 @@ fn keeper(config: &Config, holder: &Holder, answer: &Answer, live: Option<&Statu
         holder: held_by,
         http: config.metrics.http.as_ref().map(ToString::to_string),
         answered: live.is_some(),
+        answered_at: said.map(|(_, place)| place.clone()),
         no_answer: match answer {
-            Answer::None(why) => Some(why.to_string()),
-            Answer::Unusable(why) => Some(why.clone()),
-            Answer::Status(_) if live.is_none() => Some("another keeper answers there".to_owned()),
-            Answer::Status(_) | Answer::NotServed => None,
+            Answer::None(why) => Some(why.clone()),
+            Answer::Status(_, place) if live.is_none() => Some(format!("another keeper answers at {place}")),
+            Answer::Status(..) => None,
         },
         program: live.map(|live| live.program.clone()),
         since: live.map(|live| live.since),
@@ -125,7 +124,7 @@ fn shard(
     keeper: &Keeper,
     now: Timestamp,
 ) -> ShardReport {
-    let sealed = disk.sealed.as_ref();
+    let (sealed, checkpoint) = (disk.sealed.as_ref(), disk.checkpoint.as_ref());
     let ended = sealed.is_some_and(|sealed| sealed.position == Position::End);
     let state = match live {
         Some(live) => live.activity.as_str(),
@@ -152,9 +151,14 @@ fn shard(
         read_to: live
             .and_then(|live| live.read_to.clone())
             .or_else(|| sealed.and_then(|sealed| sealed.last_record.clone())),
-        archived: disk.checkpoint.as_ref().map(|saved| saved.known.position.clone()),
-        serial: disk.checkpoint.as_ref().map(|saved| saved.serial),
-        saved_at: disk.checkpoint.as_ref().map(|saved| saved.saved_at),
+        // Checkpoints that are kept in memory lie on no disk.
+        archived: checkpoint
+            .map(|saved| saved.known.position.clone())
+            .or_else(|| live.and_then(|live| live.archived_to.clone()).map(Position::After)),
+        serial: checkpoint
+            .map(|saved| saved.serial)
+            .or_else(|| live.and_then(|live| live.last_batch.as_ref()).map(|batch| batch.serial)),
+        saved_at: checkpoint.map(|saved| saved.saved_at),
         last_object: last_object(disk, live.and_then(|live| live.last_batch.as_ref())),
     }
 }
@@ -180,7 +184,7 @@ fn last_object(disk: &ShardLook, live: Option<&BatchStatus>) -> Option<LastObjec
     told.into_iter().chain(copy).max_by_key(|object| object.serial)
 }
 
-fn totals(config: &Config, shards: &[ShardReport], live: Option<&Status>) -> Totals {
+fn totals(config: &Config, shards: &[ShardReport], hour_notices: u64, live: Option<&Status>) -> Totals {
     let largest = |values: &mut dyn Iterator<Item = Option<f64>>| values.flatten().max_by(f64::total_cmp);
     let batches = || shards.iter().filter_map(|shard| shard.batch.as_ref());
     Totals {
@@ -193,7 +197,8 @@ fn totals(config: &Config, shards: &[ShardReport], live: Option<&Status>) -> Tot
         spool_items: shards.iter().map(|shard| shard.spool_items).sum(),
         spool_bytes: shards.iter().map(|shard| shard.spool_bytes).sum(),
         spool_limit: config.disk.spool_bytes,
-        outbox_notices: shards.iter().map(|shard| shard.outbox_notices).sum(),
+        outbox_notices: shards.iter().map(|shard| shard.outbox_notices).sum::<u64>() + hour_notices,
+        hour_notices,
         restarts: live.map(|_| shards.iter().filter_map(|shard| shard.restarts).sum()),
     }
 }

@@ -1,14 +1,14 @@
 //! `status CONFIG`: how the keeper of a stream stands, whether it runs or not.
 //!
-//! Owns what is asked (the state directory, and the running keeper where it serves HTTP), how often, and where
-//! the answer goes. Takes no lock and writes nothing.
+//! Owns what is asked (the state directory, and the running keeper), how often, and where the answer goes. Takes
+//! no lock and writes nothing.
 
 mod gather;
 mod report;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use tokio::runtime::{Builder, Runtime};
 use crate::config::{Config, HostPort};
 use crate::error::Failure;
 use crate::metrics::Status;
-use crate::metrics::ask::{NoStatus, ask};
+use crate::metrics::ask::{Place, ask};
+use crate::metrics::local::socket_in;
 use crate::ports::Clock;
 use crate::spool::{Holder, LocalDisk, Look, holder};
 use crate::stop::Stop;
@@ -51,16 +52,12 @@ fn interval(text: &str) -> Result<Duration, String> {
     if allowed.contains(&given) { Ok(given) } else { Err(said.to_owned()) }
 }
 
-/// What the HTTP server of the keeper said.
+/// What the keeper said.
 enum Answer {
-    /// `metrics.http` is not configured.
-    NotServed,
-    /// How it stands.
-    Status(Box<Status>),
+    /// How it stands, and where it said so.
+    Status(Box<Status>, String),
     /// Why there is no status.
-    None(NoStatus),
-    /// The address cannot be asked.
-    Unusable(String),
+    None(String),
 }
 
 /// Tells how the keeper stands, once or until it is stopped.
@@ -117,10 +114,7 @@ fn print(report: &Report, args: &StatusArgs, again: bool) -> io::Result<()> {
 
 /// Asks all there is to ask.
 fn look(config: &Config, runtime: &Runtime) -> Result<Report, Failure> {
-    let answer = match &config.metrics.http {
-        None => Answer::NotServed,
-        Some(place) => asked(place, runtime),
-    };
+    let answer = asked(config, runtime);
     let state_dir = &config.disk.state_dir;
     let place = state_dir.display();
     // A folder that is not there looks like an empty one to a disk.
@@ -130,7 +124,7 @@ fn look(config: &Config, runtime: &Runtime) -> Result<Report, Failure> {
     let (look, unseen) = match (looked, &answer) {
         (Ok(look), _) => (look, None),
         // What it says of itself is more than half of it.
-        (Err(why), Answer::Status(status)) if status.stream == config.stream.name => {
+        (Err(why), Answer::Status(status, _)) if status.stream == config.stream.name => {
             (Look::default(), Some(why))
         }
         (Err(why), _) => {
@@ -143,14 +137,25 @@ fn look(config: &Config, runtime: &Runtime) -> Result<Report, Failure> {
     Ok(gather::report(config, look, unseen, holder, answer, SystemClock::new().now()))
 }
 
-fn asked(place: &HostPort, runtime: &Runtime) -> Answer {
-    let address = match (place.host(), place.port()).to_socket_addrs().map(|mut all| all.next()) {
-        Ok(Some(address)) => address,
-        Ok(None) => return Answer::Unusable(format!("{place} is no address")),
-        Err(error) => return Answer::Unusable(format!("{place}: {error}")),
+/// Asks the keeper on the socket in its state directory; if it does not answer there, at `metrics.http`.
+fn asked(config: &Config, runtime: &Runtime) -> Answer {
+    let socket = Place::Socket(socket_in(&config.disk.state_dir));
+    let silent = match answer_at(&socket, runtime) {
+        Ok(answer) => return answer,
+        Err(why) => why,
     };
-    match runtime.block_on(ask(address)) {
-        Ok(status) => Answer::Status(Box::new(status)),
-        Err(none) => Answer::None(none),
-    }
+    let Some(http) = &config.metrics.http else { return Answer::None(silent) };
+    let answer = address(http).and_then(|address| answer_at(&Place::Http(address), runtime));
+    answer.unwrap_or_else(|why| Answer::None(format!("{silent}; {why}")))
+}
+
+fn answer_at(place: &Place, runtime: &Runtime) -> Result<Answer, String> {
+    let status = runtime.block_on(ask(place)).map_err(|none| none.to_string())?;
+    Ok(Answer::Status(Box::new(status), place.to_string()))
+}
+
+fn address(place: &HostPort) -> Result<SocketAddr, String> {
+    let found = (place.host(), place.port()).to_socket_addrs();
+    let mut found = found.map_err(|error| format!("{place}: {error}"))?;
+    found.next().ok_or_else(|| format!("{place} is no address"))
 }

@@ -46,11 +46,13 @@ pub struct Keeper {
     pub running: Option<bool>,
     /// Who holds the state directory.
     pub holder: Option<String>,
-    /// `metrics.http`, where it was asked.
+    /// `metrics.http`, where it is set.
     pub http: Option<String>,
-    /// Whether it answered there.
+    /// Whether it answered.
     pub answered: bool,
-    /// Why it did not, where it was asked.
+    /// Where: the socket in the state directory, else the address of `metrics.http`.
+    pub answered_at: Option<String>,
+    /// Why it did not.
     pub no_answer: Option<String>,
     /// The version of the program that runs.
     pub program: Option<String>,
@@ -81,8 +83,10 @@ pub struct Totals {
     pub spool_bytes: u64,
     /// `disk.spool_bytes`.
     pub spool_limit: u64,
-    /// Notices that wait.
+    /// Notices that wait, those of hours among them.
     pub outbox_notices: u64,
+    /// Notices of hours that wait; they are of no shard.
+    pub hour_notices: u64,
     /// Threads that died and were started again.
     pub restarts: Option<u64>,
 }

@@ -5,13 +5,29 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 
 use super::report::{Report, ShardReport, Totals};
+use crate::model::sequence::{Position, SequenceNumber};
 use crate::model::timestamp::Timestamp;
 
-const HEADER: [&str; 9] =
-    ["SHARD", "STATE", "BEHIND", "RETENTION", "BATCH", "SPOOL", "OUTBOX", "RESTARTS", "LAST OBJECT"];
+const COLUMNS: usize = 10;
+
+const HEADER: [&str; COLUMNS] = [
+    "SHARD",
+    "STATE",
+    "POSITION",
+    "BEHIND",
+    "RETENTION",
+    "BATCH",
+    "SPOOL",
+    "OUTBOX",
+    "RESTARTS",
+    "LAST OBJECT",
+];
 
 /// The columns of numbers, which stand to the right.
-const NUMBERS: [bool; 9] = [false, false, true, true, true, true, true, true, false];
+const NUMBERS: [bool; COLUMNS] = [false, false, false, true, true, true, true, true, true, false];
+
+/// Sequence numbers have 56 digits, of which the last tell records of a shard apart; `--json` has all of them.
+const DIGITS: usize = 12;
 
 /// What nobody who was asked knows.
 const UNKNOWN: &str = "-";
@@ -40,11 +56,8 @@ pub fn text(report: &Report, width: Option<usize>) -> String {
 fn keeper(report: &Report) -> String {
     let keeper = &report.keeper;
     let held = keeper.holder.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    let silent = match (&keeper.no_answer, &keeper.http) {
-        (Some(why), _) => format!("; {why}, so this is what the disk knows"),
-        (None, None) => "; metrics.http is not set, so this is what the disk knows".to_owned(),
-        (None, Some(_)) => String::new(),
-    };
+    let silent = keeper.no_answer.as_ref().map(|why| format!("; {why}, so this is what the disk knows"));
+    let silent = silent.unwrap_or_default();
     match (keeper.running, keeper.since, keeper.healthy) {
         (_, Some(since), healthy) => {
             let health = if healthy == Some(true) { "every shard makes progress" } else { "NOT WELL" };
@@ -58,7 +71,7 @@ fn keeper(report: &Report) -> String {
     }
 }
 
-fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; 9] {
+fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; COLUMNS] {
     let batch = shard.batch.as_ref().map_or_else(
         || UNKNOWN.to_owned(),
         |batch| format!("{} / {} / {}", batch.records, ByteSize(batch.bytes), age(batch.age_seconds)),
@@ -73,6 +86,7 @@ fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; 9] {
     [
         shard.shard.clone(),
         shard.state.clone(),
+        position(shard),
         seconds(shard.lag_seconds),
         percent(shard.retention_used),
         batch,
@@ -83,7 +97,7 @@ fn row(shard: &ShardReport, root: &str, now: Timestamp) -> [String; 9] {
     ]
 }
 
-fn last_row(totals: &Totals) -> [String; 9] {
+fn last_row(totals: &Totals) -> [String; COLUMNS] {
     let running = totals.running.map(|running| format!("{running} running")).unwrap_or_default();
     let batch = match (totals.batch_records, totals.batch_bytes) {
         (Some(records), Some(bytes)) => format!("{records} / {}", ByteSize(bytes)),
@@ -92,14 +106,40 @@ fn last_row(totals: &Totals) -> [String; 9] {
     [
         format!("total {}", totals.shards),
         running,
+        String::new(),
         seconds(totals.lag_seconds),
         percent(totals.retention_used),
         batch,
         amount(totals.spool_items, totals.spool_bytes),
-        totals.outbox_notices.to_string(),
+        match totals.hour_notices {
+            0 => totals.outbox_notices.to_string(),
+            hours => format!("{} ({hours} of hours)", totals.outbox_notices),
+        },
         totals.restarts.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string()),
         format!("spool limit {}", ByteSize(totals.spool_limit)),
     ]
+}
+
+/// Where the archive ends: the newest ledger entry and the last record of it; what is read while there is none.
+fn position(shard: &ShardReport) -> String {
+    let entry = shard.serial.map(|serial| format!("#{serial} ")).unwrap_or_default();
+    match (&shard.archived, &shard.read_to) {
+        (Some(Position::Start), _) => "start".to_owned(),
+        (Some(Position::End), _) => "end".to_owned(),
+        (Some(Position::After(number)), _) => format!("{entry}{}", tail(number)),
+        (Some(Position::Before(number)), _) => format!("{entry}before {}", tail(number)),
+        (None, Some(number)) => format!("read {}", tail(number)),
+        (None, None) => UNKNOWN.to_owned(),
+    }
+}
+
+/// `…575989136588`
+fn tail(number: &SequenceNumber) -> String {
+    let digits = number.as_str();
+    match digits.len().checked_sub(DIGITS).filter(|more| *more > 0).and_then(|from| digits.get(from..)) {
+        Some(last) => format!("…{last}"),
+        None => digits.to_owned(),
+    }
 }
 
 fn amount(items: u64, bytes: u64) -> String {
@@ -131,8 +171,8 @@ fn age(seconds: f64) -> String {
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
-fn aligned(rows: &[[String; 9]], width: Option<usize>, text: &mut String) {
-    let mut widths = [0; 9];
+fn aligned(rows: &[[String; COLUMNS]], width: Option<usize>, text: &mut String) {
+    let mut widths = [0; COLUMNS];
     for row in rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
             *widest = cell.chars().count().max(*widest);
@@ -169,13 +209,13 @@ mod tests {
         let mut text = String::new();
         let rows = [
             HEADER.map(str::to_owned),
-            ["a", "reading", "5s", "0.1%", "-", "0", "0", "0", "x"].map(str::to_owned),
+            ["a", "reading", "#1 7", "5s", "0.1%", "-", "0", "0", "0", "x"].map(str::to_owned),
         ];
         aligned(&rows, None, &mut text);
         assert_eq!(
             text,
-            "SHARD  STATE    BEHIND  RETENTION  BATCH  SPOOL  OUTBOX  RESTARTS  LAST OBJECT\n\
-             a      reading      5s       0.1%      -      0       0         0  x\n"
+            "SHARD  STATE    POSITION  BEHIND  RETENTION  BATCH  SPOOL  OUTBOX  RESTARTS  LAST OBJECT\n\
+             a      reading  #1 7          5s       0.1%      -      0       0         0  x\n"
         );
         let mut text = String::new();
         aligned(&rows, Some(14), &mut text);

@@ -236,7 +236,7 @@ fn a_stop_ends_it_and_frees_the_address() {
 #[test]
 fn a_taken_address_is_said_so() {
     let stage = stage(LIMITS);
-    let handle = stage.server.as_ref().unwrap().handle.clone();
+    let handle = stage.server.as_ref().unwrap().serving.handle.clone();
     let failure = serve(stage.address, stage.registry.clone(), &handle, Stop::new()).unwrap_err();
     assert_eq!(failure.exit_code(), 1);
     assert!(failure.message.contains(&stage.address.to_string()), "{failure}");

@@ -57,6 +57,29 @@ fn each_shard_has_its_labels() {
 }
 
 #[test]
+fn the_sum_of_waiting_notices_is_the_streams() {
+    let registry = busy(true);
+    registry.shard(&ShardId::new("shardId-0")).set(Gauge::OutboxNotices, 2.0);
+    registry.hour_notices(3, None);
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("kinesis_keeper_outbox_notices{"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines(&render(&registry.snapshot())),
+        [
+            r#"kinesis_keeper_outbox_notices{stream="click\"stream",shard="shardId-0"} 2"#,
+            r#"kinesis_keeper_outbox_notices{stream="click\"stream"} 3"#,
+        ]
+    );
+    let numbers = registry.snapshot();
+    let sums = numbers.families(Shape::DIMENSIONS).find(|(family, _)| family.cloudwatch == "OutboxNotices");
+    let sums: Vec<_> = sums.unwrap().1.into_iter().filter(|reading| reading.shard.is_none()).collect();
+    assert_eq!(sums.len(), 1, "each combination of dimensions is one metric: {sums:?}");
+    assert_eq!(sums[0].value, Standing::Gauge(5.0));
+}
+
+#[test]
 fn without_shards_there_are_totals() {
     let text = render(&busy(false).snapshot());
     for line in [

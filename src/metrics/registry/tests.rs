@@ -77,3 +77,22 @@ fn a_thread_that_never_says_what_it_does_is_unhealthy_after_its_grace() {
     registry.retire(&ShardId::new("shardId-0"));
     assert!(registry.health().is_good());
 }
+
+#[test]
+fn notices_of_hours_count_for_the_stream_and_not_for_a_shard() {
+    let (registry, _) = registry();
+    registry.stream_state(None);
+    let shard = registry.shard(&ShardId::new("shardId-0"));
+    shard.state(ShardState { activity: "reading", ..ShardState::default() });
+    shard.set(Gauge::OutboxNotices, 2.0);
+    assert_eq!(registry.snapshot().of_no_shard.gauges, [None; 5], "nobody has looked yet");
+    registry.hour_notices(3, Some("publishing the notice failed: no such topic"));
+    assert_eq!(registry.snapshot().gauge(Gauge::OutboxNotices), Some(5.0));
+    let status = registry.status();
+    assert_eq!((status.totals.outbox_notices, status.shards[0].outbox_notices), (5, 2));
+    assert_eq!(status.troubles, ["notices of hours wait: publishing the notice failed: no such topic"]);
+    assert!(status.healthy, "archiving goes on");
+    registry.hour_notices(0, None);
+    assert_eq!(registry.snapshot().gauge(Gauge::OutboxNotices), Some(2.0));
+    assert!(registry.status().troubles.is_empty());
+}

@@ -119,13 +119,14 @@ impl Generation<'_> {
 
     /// Starts the thread that tells the hours.
     pub(super) fn tell_hours(&mut self) -> io::Result<HourThread> {
-        let meters = Arc::clone(&self.services.meters);
+        let (meters, told) = (Arc::clone(&self.services.meters), Arc::clone(&self.services.meters));
         let ports = HourPorts {
             clock: Arc::clone(&self.services.clock),
             store: Arc::clone(&self.services.store),
             disk: Arc::clone(&self.services.disk) as Arc<dyn Disk>,
             notifier: self.services.notifier.clone(),
             errors: Arc::new(move |service, kind| meters.error(service, kind)),
+            waiting: Arc::new(move |notices, trouble| told.hour_notices(notices, trouble)),
         };
         let settings = HourSettings {
             stream: self.stream.clone(),

@@ -23,6 +23,7 @@ mod books;
 mod compose;
 pub mod due;
 mod hint;
+mod ports;
 mod telling;
 mod thread;
 
@@ -35,28 +36,24 @@ use compose::{Missing, Patience, Place, Seen, compose, look_at_objects};
 use due::{NotDue, View, is_over};
 use hint::Hint;
 
+pub use ports::{CountError, HourPorts, HourSettings, TellWaiting};
 pub(in crate::supervisor) use thread::HourThread;
 
 use super::reminder::Reminder;
 use crate::ledger::LedgerError;
 use crate::ledger::hours::{Hours, StoredHour};
 use crate::model::hour::{HoursStart, to_bytes};
-use crate::model::key::{Keys, Layout};
 use crate::model::ledger::FORMAT_VERSION;
-use crate::model::metric::Service;
-use crate::model::rules::{Rule, Rules};
-use crate::model::shard::StreamIdentity;
+use crate::model::rules::Rule;
 use crate::model::timestamp::Hour;
-use crate::ports::{Clock, Disk, Notifier, ObjectStore, Put, StoreError, StoreErrorKind};
+use crate::ports::{Put, StoreError, StoreErrorKind};
 use crate::retry::{Backoff, Pace};
 use crate::shard::board::Listing;
 use crate::shard::closing::GRACE;
 use crate::shard::setup::{Next, Shared};
 use crate::spool::Outbox;
+use crate::spool::outbox::HOURS;
 use crate::stop::Stop;
-
-/// The folder of the hours' notices in the outbox; no shard's, nor an earlier creation's.
-const FOLDER: &str = "@hours";
 
 /// Looks at the clock, and at what holds an hour up.
 const SOON: Duration = Duration::from_secs(15);
@@ -68,39 +65,6 @@ const LATE: Duration = Duration::from_secs(900);
 /// So long the writer of an entry of an earlier stream may take to come back and put its object:
 /// nobody else can, and the hours after it wait.
 const GIVEN_UP: Duration = Duration::from_secs(6 * 3600);
-
-/// Counts a call that failed.
-pub type CountError = Arc<dyn Fn(Service, &'static str) + Send + Sync>;
-
-/// What the teller touches.
-#[derive(Clone)]
-pub struct HourPorts {
-    /// The time, for pauses alone.
-    pub clock: Arc<dyn Clock>,
-    /// The bucket.
-    pub store: Arc<dyn ObjectStore>,
-    /// The state directory.
-    pub disk: Arc<dyn Disk>,
-    /// Who tells subscribers; `None`: no notices.
-    pub notifier: Option<Arc<dyn Notifier>>,
-    /// Counts failed calls.
-    pub errors: CountError,
-}
-
-/// What is told of, and how.
-#[derive(Clone, Debug)]
-pub struct HourSettings {
-    /// The stream, this creation of it.
-    pub stream: StreamIdentity,
-    /// The bucket, for manifests and notices.
-    pub bucket: String,
-    /// Where everything lies in it.
-    pub keys: Keys,
-    /// How keys are written.
-    pub layout: Layout,
-    /// The protocol's rules: all, outside of tests.
-    pub rules: Rules,
-}
 
 /// Where the telling stands.
 enum Stage {
@@ -152,6 +116,8 @@ pub struct HourTeller {
     due: Duration,
     publish_backoff: Backoff,
     publish_due: Duration,
+    /// Why notices do not go out, in plain words.
+    publish_trouble: Option<String>,
     reminder: Reminder,
     publish_reminder: Reminder,
 }
@@ -179,6 +145,7 @@ impl HourTeller {
             due: Duration::ZERO,
             publish_backoff: Backoff::new(Pace::REMOTE),
             publish_due: Duration::ZERO,
+            publish_trouble: None,
             reminder: Reminder::default(),
             publish_reminder: Reminder::default(),
             ports,
@@ -195,6 +162,12 @@ impl HourTeller {
 
     /// One step: a turn of the telling, or a notice sent. It never ends by itself.
     pub fn step(&mut self) -> Next {
+        let next = self.take_step();
+        self.tell_waiting();
+        next
+    }
+
+    fn take_step(&mut self) -> Next {
         let mut soonest = self.now() + SELDOM;
         if self.now() >= self.due {
             match self.turn() {
@@ -223,7 +196,7 @@ impl HourTeller {
             return Ok(Turn::Wait(SOON));
         }
         if self.outbox.is_none() {
-            self.outbox = Some(Outbox::open(Arc::clone(&self.ports.disk), FOLDER)?);
+            self.outbox = Some(Outbox::open(Arc::clone(&self.ports.disk), HOURS)?);
         }
         match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Locating => {

@@ -106,6 +106,9 @@ impl HourTeller {
             Ok(()) => {
                 self.publish_backoff.reset();
                 self.publish_reminder.forget();
+                if self.publish_trouble.take().is_some() {
+                    tracing::info!("notices of hours go out again");
+                }
                 self.publish_due = now;
             }
             Err((service, kind, told)) => {
@@ -115,8 +118,20 @@ impl HourTeller {
                 if self.publish_reminder.is_due(&told, now) {
                     tracing::warn!("{told}; the hour's notice waits in the outbox");
                 }
+                self.publish_trouble = Some(told);
             }
         }
         Some(self.publish_due)
     }
+
+    /// Says what waits on this disk, for the gauge and the status page. Nobody knows it before the outbox was opened.
+    pub(super) fn tell_waiting(&self) {
+        if let Some(outbox) = &self.outbox {
+            let trouble = self.publish_trouble.as_deref().filter(|_| !outbox.is_empty());
+            (self.ports.waiting)(outbox.len(), trouble);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

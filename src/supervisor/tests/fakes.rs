@@ -192,6 +192,10 @@ impl MeterSource for Recording {
         self.registry.error(service, kind);
     }
 
+    fn hour_notices(&self, waiting: usize, trouble: Option<&str>) {
+        self.registry.hour_notices(waiting, trouble);
+    }
+
     fn overdue(&self) -> Vec<Overdue> {
         MeterSource::overdue(&self.registry)
     }
