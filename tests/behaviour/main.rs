@@ -37,6 +37,7 @@ mod payloads;
 mod prove;
 mod put;
 mod put_edges;
+mod put_stops;
 mod replay;
 mod replay_edges;
 mod reshard;
