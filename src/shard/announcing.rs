@@ -4,6 +4,7 @@ use super::worker::{Activity, ShardWorker};
 use crate::model::metric::Service;
 use crate::ports::CrashPoint;
 use crate::ports::news::is_news;
+use crate::spool::refusal::newer;
 
 impl ShardWorker {
     /// Sends the oldest notice, if one is due.
@@ -19,6 +20,12 @@ impl ShardWorker {
         let notice = match self.outbox.front() {
             Ok(Some(notice)) => notice,
             Ok(None) => return Activity::Idle,
+            // Nothing but a newer version can publish it; archiving goes on.
+            Err(error) if newer(&error).is_some() => {
+                self.publish_due = self.monotonic() + self.publish_backoff.next(&mut self.random);
+                self.troubles.publishing = Some(error.to_string());
+                return Activity::NotBefore(self.publish_due);
+            }
             Err(error) => return self.disk_failed("reading the outbox", &error),
         };
         if let Err(error) = notifier.publish(&notice, &self.stop) {

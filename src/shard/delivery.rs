@@ -192,7 +192,7 @@ impl Settling {
 impl ShardWorker {
     /// One turn of the delivery, if one is due.
     pub(super) fn deliver(&mut self) -> Activity {
-        // Not held by `disk_due`: a disk that takes nothing more may have room again once something is archived.
+        // Not held by `disk_due`: a disk that takes no batch more may still take a checkpoint, and has room again then.
         let due = self.delivery_due;
         if self.monotonic() < due {
             return Activity::NotBefore(due);
@@ -362,7 +362,11 @@ impl ShardWorker {
                 self.delivery_due = self.disk_due;
                 return activity;
             }
-            Trouble::NoTurn => return Activity::NotBefore(self.monotonic() + LOOK_FOR_TURN),
+            Trouble::NoTurn => {
+                // Reading asks for a turn of the delivery far more often, and each may begin with calls.
+                self.delivery_due = self.monotonic() + LOOK_FOR_TURN;
+                return Activity::NotBefore(self.delivery_due);
+            }
             Trouble::Broken(reason) => {
                 tracing::error!(
                     shard = %self.setup.shard.id,

@@ -53,7 +53,9 @@ impl ShardWorker {
         if !self.put_place.may_put(lines.bytes()) {
             return Ok(Turn::Wait(self.monotonic() + LOOK_FOR_ROOM));
         }
-        let (longest, began) = (self.ports.store.longest_put(lines.bytes()), self.monotonic());
+        // A side object is a put of its own.
+        let beside = if lines.side.is_some() { self.ports.store.longest_put(0) } else { Duration::ZERO };
+        let (longest, began) = (self.ports.store.longest_put(lines.bytes()) + beside, self.monotonic());
         // A large object may take minutes, in which nothing is read and all is well.
         self.held_up_for(longest);
         let turn = self.put_lines(settling, &batch, lines);

@@ -171,7 +171,12 @@ impl PutPlace {
     /// Whether a put of so many bytes may go, now or when it is claimed; else the stop is nudged when there may be room.
     pub(super) fn may_put(&mut self, bytes: u64) -> bool {
         self.asked = true;
-        if bytes < SMALL_PUT || self.taken.is_some() {
+        if self.taken.is_some() {
+            return true;
+        }
+        if bytes < SMALL_PUT {
+            // What it waited with before may have been larger.
+            self.let_go();
             return true;
         }
         self.taken = self.room.take(&self.folder, bytes, &self.stop);

@@ -94,7 +94,7 @@ impl ShardWorker {
         }
         if !item.inspected {
             let read = self.read_item(item, inspect);
-            match self.given_back(read)? {
+            match self.given_back(item, read)? {
                 Ok(content) if content == batch.content => self.spool.mark_inspected(item),
                 Ok(_) => return self.damaged(item, NOT_AS_SEALED).map(|()| None),
                 Err(reason) => return self.damaged(item, &reason).map(|()| None),
@@ -149,7 +149,7 @@ impl ShardWorker {
             let given = writer.last().cloned();
             let wanted = |n: &SequenceNumber| keep(n) && given.as_ref().is_none_or(|given| n > given);
             let read = self.read_item(item, |lines| recut(lines, wanted, writer));
-            if let Err(reason) = self.given_back(read)? {
+            if let Err(reason) = self.given_back(item, read)? {
                 self.damaged(item, &reason)?;
                 return Ok(None);
             }
@@ -201,26 +201,25 @@ impl ShardWorker {
         }
     }
 
-    /// A sector that is gone stays gone, and the stream may have the records still: what cannot be read again and again
-    /// is damage.
-    fn given_back<T>(
+    /// A sector that is gone stays gone, and the stream may have the records still: an item that cannot be read again and
+    /// again is damaged.
+    pub(super) fn given_back<T>(
         &mut self,
+        item: &Item,
         read: Result<Result<T, String>, Trouble>,
     ) -> Result<Result<T, String>, Trouble> {
-        match read {
-            Err(Trouble::Disk(error)) => {
-                self.unreadable += 1;
-                if self.unreadable < UNREADABLE {
-                    return Err(error.into());
-                }
-                self.unreadable = 0;
-                Ok(Err(format!("the disk does not give it back: {error}")))
-            }
-            other => {
-                self.unreadable = 0;
-                other
-            }
+        let path = self.spool.path(item);
+        let Err(Trouble::Disk(error)) = read else {
+            self.unreadable.remove(&path);
+            return read;
+        };
+        let failures = self.unreadable.entry(path.clone()).or_default();
+        *failures += 1;
+        if *failures < UNREADABLE {
+            return Err(error.into());
         }
+        self.unreadable.remove(&path);
+        Ok(Err(format!("the disk does not give it back: {error}")))
     }
 
     pub(super) fn damaged(&mut self, item: &Item, reason: &str) -> Result<(), Trouble> {
@@ -280,7 +279,7 @@ impl ShardWorker {
         let item = self.spool.items().iter().find(|item| self.spool.path(item) == lines.path).cloned();
         let Some(item) = item else { return Ok(()) };
         let read = self.read_item(&item, inspect);
-        match self.given_back(read)? {
+        match self.given_back(&item, read)? {
             Ok(content) if content == lines.content => {
                 tracing::warn!(shard = %self.setup.shard.id, "{error}; the sealed lines are whole, they are put again");
                 Ok(())

@@ -3,7 +3,9 @@
 //! Owns the order of activities and the end of the thread. The activities themselves are in
 //! `reading`, `sealing`, `delivery` and `announcing`.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,8 +84,8 @@ pub struct ShardWorker {
     pub(super) publish_due: Duration,
     pub(super) publish_backoff: Backoff,
 
-    /// How often in a row a sealed item's lines could not be read.
-    pub(super) unreadable: u32,
+    /// How often in a row the lines of a sealed item could not be read, by their place.
+    pub(super) unreadable: BTreeMap<PathBuf, u32>,
     pub(super) disk_due: Duration,
     pub(super) disk_backoff: Backoff,
     pub(super) troubles: Troubles,
@@ -116,10 +118,7 @@ impl ShardWorker {
         let is_ours =
             |saved: &Checkpoint| saved.shard == shard && is_own(&saved.stream_arn, saved.stream_created);
         let checkpoint = ports.checkpoints.load(&setup.folder)?.filter(is_ours);
-        if let Some(saved) = &checkpoint {
-            let retention = saved.retention_ms.map(Duration::from_millis);
-            shared.retention_known().was(retention, saved.trimmed_to);
-        }
+        remember_retention(&shared, checkpoint.as_ref());
         let settings = &setup.settings;
         let ledger = ledger_of(&setup, &ports);
         let outbox = Outbox::open(ports.disk.clone(), &setup.folder)?;
@@ -157,7 +156,7 @@ impl ShardWorker {
             delivery_backoff: remote(),
             publish_due: Duration::ZERO,
             publish_backoff: remote(),
-            unreadable: 0,
+            unreadable: BTreeMap::new(),
             disk_due: Duration::ZERO,
             disk_backoff: remote(),
             troubles: Troubles::default(),
@@ -193,7 +192,8 @@ impl ShardWorker {
             match activity {
                 Activity::Acted => {
                     self.report();
-                    return self.finished().map_or(Next::Again, Next::Done);
+                    // The next step looks whether it is over, and what is still to be sealed then.
+                    return Next::Again;
                 }
                 Activity::NotBefore(due) => soonest = soonest.min(due),
                 Activity::Idle => {}
@@ -319,6 +319,14 @@ impl ShardWorker {
 fn ledger_of(setup: &Setup, ports: &Ports) -> Ledger {
     let Settings { keys, host, .. } = &setup.settings;
     Ledger::new(ports.store.clone(), keys.clone(), setup.stream.clone(), setup.shard.id.clone(), host.clone())
+}
+
+/// How long the stream kept records when the checkpoint was saved.
+fn remember_retention(shared: &Shared, checkpoint: Option<&Checkpoint>) {
+    if let Some(saved) = checkpoint {
+        let retention = saved.retention_ms.map(Duration::from_millis);
+        shared.retention_known().was(retention, saved.trimmed_to);
+    }
 }
 
 fn report_damage(ports: &Ports, shard: &ShardId, damaged: &[String]) {

@@ -46,8 +46,8 @@ pub fn refuse_newer(file: &Path, bytes: &[u8]) -> io::Result<()> {
 /// `identity.json` decides it for nearly all: a version that writes any of these files in another form raises
 /// [`STATE_VERSION`], and writes `identity.json` before the others. For one that is missing, or was copied from
 /// elsewhere, the newest file of each folder stands in: whoever wrote last wrote that. So a start reads a file a
-/// folder and not the thousands that may wait after an outage; whoever reads those asks each of them again, and
-/// the keeper ends with what is found then, too.
+/// folder and not the thousands that may wait after an outage; whoever reads those asks each of them again: the
+/// keeper ends with what a shard finds then, too, and a notice stays where it is.
 pub fn look_for_newer(disk: &dyn Disk) -> io::Result<()> {
     for file in ["identity.json", "hours.json"] {
         look_at(disk, Path::new(file))?;

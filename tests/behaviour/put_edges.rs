@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use base64_simd::STANDARD;
