@@ -16,22 +16,22 @@
 //! `Stopped` can follow from anywhere that two things disagree: reading goes on into the spool.
 //! Every state can be cut and is found again from the ledger and the spool.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::placing::LOOK_FOR_ROOM;
 use super::position::Archived;
 use super::setup::Mode;
+pub(super) use super::trouble::Trouble;
 use super::turns::LOOK_FOR_TURN;
 use super::worker::{Activity, ShardWorker};
-use crate::ledger::{ComposedEntry, LedgerError, Predecessor, StoredEntry};
+use crate::ledger::{ComposedEntry, Predecessor, StoredEntry};
 use crate::model::batch::Content;
 use crate::model::ledger::{BatchBody, Body};
 use crate::model::metric::{Counter, Service};
 use crate::model::rules::Rule;
 use crate::ports::news::is_news;
-use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored, StreamError};
+use crate::ports::{CrashPoint, Put, StoreError, StoreErrorKind, Stored};
 
 /// Where the delivery stands.
 #[derive(Clone, Debug)]
@@ -148,31 +148,6 @@ pub(super) enum Turn {
 impl Turn {
     pub(super) fn to(next: Delivery) -> Self {
         Self::To(Box::new(next))
-    }
-}
-
-/// Why a turn failed; the state stays and is tried again.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    #[error(transparent)]
-    Disk(#[from] io::Error),
-    #[error("{0}")]
-    Broken(String),
-    /// As many others render as may at once.
-    #[error("others render their batches")]
-    NoTurn,
-}
-
-impl From<LedgerError> for Trouble {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Store(error) => Self::Store(error),
-            broken @ LedgerError::Broken { .. } => Self::Broken(broken.to_string()),
-        }
     }
 }
 

@@ -27,6 +27,7 @@ mod retention;
 mod sealing;
 pub mod setup;
 mod trimmed;
+mod trouble;
 pub mod turns;
 mod worker;
 
