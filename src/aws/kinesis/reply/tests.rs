@@ -256,6 +256,23 @@ fn what_follows_an_odd_record_is_left_to_the_sdk_and_what_came_before_it_is_kept
     assert!(!both(&canned, twice.as_bytes()));
 }
 
+#[test]
+fn a_shorter_number_is_read_though_a_quote_stands_where_the_last_one_ended() {
+    let record = |number: &str, more: &str| {
+        format!(
+            r#"{{"SequenceNumber":"{number}","ApproximateArrivalTimestamp":1763787600,"Data":"eA=="{more}}}"#
+        )
+    };
+    for len in 2..100 {
+        let records =
+            [record(&"1".repeat(len), ""), record("7", r#","PartitionKey":"k","EncryptionType":"KMS""#)];
+        let answer = format!(r#"{{"MillisBehindLatest":0,"Records":[{}]}}"#, records.join(","));
+        let read = decode::decode(answer.as_bytes()).unwrap();
+        assert_eq!(read.records.len(), 2, "{len}");
+        assert_eq!(in_pieces(answer.len(), answer.as_bytes().chunks(3)).unwrap(), read, "{len}");
+    }
+}
+
 /// A field's value, mostly as Kinesis would send it.
 fn value(usual: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
     prop_oneof![12 => usual, 1 => "null|true|-?[0-9]{1,20}|\"[ -~]{0,4}\"|\\[\\]|\\{\\}|\"[a-z\\\\\"]{0,3}\""]

@@ -154,7 +154,7 @@ impl Records {
         Some(match cursor.rest().first()? {
             b'S' => {
                 cursor.must(b"SequenceNumber\":\"")?;
-                parts.sequence_number = Some(SequenceNumber::from_digits(self.digits(cursor)?)?);
+                parts.sequence_number = Some(self.number(cursor)?);
                 field::NUMBER
             }
             b'A' => {
@@ -189,16 +189,20 @@ impl Records {
         })
     }
 
-    /// What may be digits before a quote, and goes behind the quote. Numbers of a shard have one length for years.
+    /// A number, and goes behind its quote. Numbers of a shard have one length for years; where a quote stands there by
+    /// chance, the first one counts.
     #[inline]
-    fn digits<'a>(&mut self, cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    fn number(&mut self, cursor: &mut Cursor<'_>) -> Option<SequenceNumber> {
         let rest = cursor.rest();
-        if rest.get(self.digits) == Some(&b'"') {
+        if rest.get(self.digits) == Some(&b'"')
+            && let Some(number) = SequenceNumber::from_digits(&rest[..self.digits])
+        {
             cursor.at += self.digits + 1;
-            return Some(&rest[..self.digits]);
+            return Some(number);
         }
         let digits = cursor.before_quote()?;
+        let number = SequenceNumber::from_digits(digits)?;
         self.digits = digits.len();
-        Some(digits)
+        Some(number)
     }
 }
